@@ -1,0 +1,54 @@
+"""Time as values: a Clock that tests can turn, a Deadline that one wait or several share."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+    def wall(self) -> float:
+        """Return seconds since 1970."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment that several waits share, so that four full timeouts in a row cannot add up."""
+
+    at: float
+    """Monotonic seconds."""
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(time.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.at - time.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() >= self.at
+
+    def slice(self, longest: float) -> float:
+        """Return how long the next wait may take: what is left, at most `longest`."""
+        return min(self.left, longest)

@@ -1,0 +1,15 @@
+"""The `streamapp` command: one file per verb."""
+
+from __future__ import annotations
+
+import click
+
+from streamapp.cli.broker import broker_group
+
+
+@click.group()
+def main() -> None:
+    """Stream processing over Kafka, exactly once."""
+
+
+main.add_command(broker_group)

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from random import random
 from typing import Final, Literal, TypeAlias
 
 from streamapp.errors import (
@@ -241,22 +242,6 @@ def _attribute(owner: object, name: str) -> object:
 # --- whether there is another try ------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class RetryState:
-    """One record's tries by this owner of its partition. Lives until the verdict or the revoke."""
-
-    started: float
-    """Monotonic seconds, start of the first attempt."""
-    attempts: int = 0
-    """Calls of the handler begun so far."""
-    first_failed_at: float | None = None
-    """Seconds since 1970."""
-
-    def timeout(self, retry: Retry, now: float) -> float:
-        """Return how long the attempt that starts now may take."""
-        return max(0.0, min(retry.attempt_timeout, self.started + retry.budget - now))
-
-
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Try again."""
@@ -276,11 +261,40 @@ class Verdict:
     """
 
 
-_LONGEST_OUTAGE = 300.0
+@dataclass(slots=True)
+class RetryState:
+    """One record's tries of one agent by this owner of its partition. Lives until success, verdict or revoke."""
+
+    retry: Retry
+    started: float
+    """Monotonic seconds, start of the first attempt: the budget counts from here."""
+    random: Callable[[], float] = random
+    """Uniform in 0…1."""
+    attempts: int = 0
+    """Calls of the handler that failed so far."""
+    first_failed_at: float | None = None
+    """Seconds since 1970."""
+
+    def timeout(self, now: float) -> float:
+        """Return how long the attempt that starts now may take."""
+        return max(0.0, min(self.retry.attempt_timeout, self.started + self.retry.budget - now))
+
+    def failed(self, exc: BaseException, *, stage: str, now: float, wall: float) -> Wait | Verdict:
+        """Count a failure and return what follows it. Decoding is no call of the handler. Raises InvariantBroken as `decide`."""
+        if self.first_failed_at is None:
+            self.first_failed_at = wall
+        if stage not in ("decode", "validate"):
+            self.attempts += 1
+        return decide(self.retry, exc, attempts=self.attempts, elapsed=now - self.started, random=self.random)
 
 
-def decide(retry: Retry, state: RetryState, exc: BaseException, *, now: float, random: Callable[[], float]) -> Wait | Verdict:
-    """Return what follows the failed attempt number `state.attempts`; `now` is monotonic, `random` uniform in 0…1.
+_LONGEST_OUTAGE: Final = 300.0
+
+
+def decide(
+    retry: Retry, exc: BaseException, *, attempts: int, elapsed: float, random: Callable[[], float] = random
+) -> Wait | Verdict:
+    """Return what follows `attempts` failed calls, `elapsed` seconds after the start of the first; `random` is uniform in 0…1.
 
     Raises InvariantBroken for a fatal or engine failure: those are no record's failure, and `classify` says so first.
     """
@@ -289,13 +303,13 @@ def decide(retry: Retry, state: RetryState, exc: BaseException, *, now: float, r
         raise InvariantBroken(f"{type(exc).__name__} is no record's failure")
     if failure is FailureClass.PERMANENT:
         return Verdict("oversize-output" if is_oversize(exc) else "permanent")
-    if state.attempts >= (retry.attempts if failure is FailureClass.TRANSIENT else retry.unknown_attempts):
+    if attempts >= (retry.attempts if failure is FailureClass.TRANSIENT else retry.unknown_attempts):
         return Verdict("retries-exhausted")
-    left = state.started + retry.budget - now
+    left = retry.budget - elapsed
     asked = _retry_after(exc)
     if asked is not None and asked >= left:
         return Verdict("budget-exhausted", outage=min(asked, _LONGEST_OUTAGE))
-    seconds = _backoff(retry, state.attempts, random) if asked is None else asked
+    seconds = _backoff(retry, attempts, random) if asked is None else asked
     # An attempt that could only start when the budget is spent would be cut off at once.
     return Verdict("budget-exhausted") if seconds >= left else Wait(seconds)
 

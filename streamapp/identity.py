@@ -10,7 +10,7 @@ import uuid
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from streamapp.errors import DataDirLocked, SettingInvalid
 from streamapp.settings import IdentitySettings, variable
@@ -68,7 +68,7 @@ class DataDir:
             fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
 
-    def __enter__(self) -> DataDir:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

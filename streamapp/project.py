@@ -96,7 +96,8 @@ def import_modules(project: Project) -> list[str]:
     importlib.invalidate_caches()
     imported: list[str] = []
     for name in project.modules:
-        for module in _with_submodules(project, name):
+        parents = [name[:dot] for dot, letter in enumerate(name) if letter == "."]
+        for module in (*parents, *_with_submodules(project, name)):
             _import(project, module)
             imported.append(module)
     return list(dict.fromkeys(imported))

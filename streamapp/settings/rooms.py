@@ -60,7 +60,7 @@ class GroupSettings:
     """Seconds after which a silent worker's partitions go to others, 1 to 1800, inside the broker's limits. The default outlasts
     a restart; it is also how long a removed worker's partitions stay unowned. Classic protocol only."""
     heartbeat_interval: float | None = None
-    """Seconds between signs of life, up to a third of `session_timeout`. None: the smaller of 3 s and that third."""
+    """Seconds between signs of life, 0.01 to a third of `session_timeout`. None: the smaller of 3 s and that third."""
     max_poll_interval: float = 300.0
     """Seconds that the poll thread may be silent before the group takes its partitions, at least `session_timeout`, at most
     86400. Slow agents do not count: polling goes on beside them."""
@@ -72,10 +72,9 @@ class GroupSettings:
         require(
             "heartbeat_interval",
             self.heartbeat_interval,
-            low=0,
+            low=0.01,
             high=self.session_timeout / 3,
             why=third,
-            above=True,
             optional=True,
         )
         # librdkafka takes a day at most and refuses less than the session timeout.

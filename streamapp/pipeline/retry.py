@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from random import random
 from typing import Final, Literal, TypeAlias
 
 from streamapp.errors import (
@@ -265,36 +264,23 @@ class Verdict:
 class RetryState:
     """One record's tries of one agent by this owner of its partition. Lives until success, verdict or revoke."""
 
-    retry: Retry
     started: float
     """Monotonic seconds, start of the first attempt: the budget counts from here."""
-    random: Callable[[], float] = random
-    """Uniform in 0…1."""
     attempts: int = 0
-    """Calls of the handler that failed so far."""
+    """Calls of the handler that failed so far; decoding is none."""
     first_failed_at: float | None = None
     """Seconds since 1970."""
 
-    def timeout(self, now: float) -> float:
+    def timeout(self, retry: Retry, now: float) -> float:
         """Return how long the attempt that starts now may take."""
-        return max(0.0, min(self.retry.attempt_timeout, self.started + self.retry.budget - now))
-
-    def failed(self, exc: BaseException, *, stage: str, now: float, wall: float) -> Wait | Verdict:
-        """Count a failure and return what follows it. Decoding is no call of the handler. Raises InvariantBroken as `decide`."""
-        if self.first_failed_at is None:
-            self.first_failed_at = wall
-        if stage not in ("decode", "validate"):
-            self.attempts += 1
-        return decide(self.retry, exc, attempts=self.attempts, elapsed=now - self.started, random=self.random)
+        return max(0.0, min(retry.attempt_timeout, self.started + retry.budget - now))
 
 
 _LONGEST_OUTAGE: Final = 300.0
 
 
-def decide(
-    retry: Retry, exc: BaseException, *, attempts: int, elapsed: float, random: Callable[[], float] = random
-) -> Wait | Verdict:
-    """Return what follows `attempts` failed calls, `elapsed` seconds after the start of the first; `random` is uniform in 0…1.
+def decide(retry: Retry, state: RetryState, exc: BaseException, *, now: float, random: Callable[[], float]) -> Wait | Verdict:
+    """Return what follows the failed call number `state.attempts`; `now` is monotonic, `random` uniform in 0…1.
 
     Raises InvariantBroken for a fatal or engine failure: those are no record's failure, and `classify` says so first.
     """
@@ -303,13 +289,13 @@ def decide(
         raise InvariantBroken(f"{type(exc).__name__} is no record's failure")
     if failure is FailureClass.PERMANENT:
         return Verdict("oversize-output" if is_oversize(exc) else "permanent")
-    if attempts >= (retry.attempts if failure is FailureClass.TRANSIENT else retry.unknown_attempts):
+    if state.attempts >= (retry.attempts if failure is FailureClass.TRANSIENT else retry.unknown_attempts):
         return Verdict("retries-exhausted")
-    left = retry.budget - elapsed
+    left = state.started + retry.budget - now
     asked = _retry_after(exc)
     if asked is not None and asked >= left:
         return Verdict("budget-exhausted", outage=min(asked, _LONGEST_OUTAGE))
-    seconds = _backoff(retry, attempts, random) if asked is None else asked
+    seconds = _backoff(retry, state.attempts, random) if asked is None else asked
     # An attempt that could only start when the budget is spent would be cut off at once.
     return Verdict("budget-exhausted") if seconds >= left else Wait(seconds)
 

@@ -60,12 +60,26 @@ class Store(Protocol):
     """One table partition on disk or in memory: bytes to bytes, and the changelog offset that it is current to.
 
     `get` and `items` may be called from any thread; `apply`, `wipe` and `close` exclude each other (the store sees to it).
-    Raises StoreCorrupted when the disk's content cannot be trusted, OSError when the disk refuses (full, read-only).
+    Raises StoreCorrupted when the disk's content cannot be trusted, OSError when the disk refuses (full, read-only), and
+    TableNotHere once it is closed.
     """
 
     @property
     def changelog_offset(self) -> int | None:
-        """The next changelog offset to restore from; None when nothing was ever applied."""
+        """The next changelog offset to restore from; None when none was ever applied."""
+        ...
+
+    @property
+    def current_at(self) -> float | None:
+        """Seconds since 1970 when the store last equalled its changelog's end; None when it never held anything.
+
+        Tombstones written since are missing from it, and Kafka keeps those for delete.retention.ms only.
+        """
+        ...
+
+    @property
+    def usable(self) -> bool:
+        """False once it is closed, or a write failed: a store that may be half broken is opened anew, not written on."""
         ...
 
     def get(self, key: bytes) -> bytes | None:
@@ -73,14 +87,21 @@ class Store(Protocol):
         ...
 
     def items(self, start: bytes = b"", limit: int | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (key, value) in key order from `start` on."""
+        """Yield (key, value) in key order from `start` on. No snapshot: what is applied meanwhile may or may not be seen."""
         ...
 
-    def apply(self, writes: Mapping[bytes, bytes | None], changelog_offset: int | None) -> None:
+    def apply(
+        self, writes: Mapping[bytes, bytes | None], changelog_offset: int | None, *, current_at: float | None = None
+    ) -> None:
         """Write all of `writes` (None deletes) and the offset in one batch: after a crash, both are there or neither.
 
-        `changelog_offset` None keeps the stored one.
+        `changelog_offset` None keeps the stored one. `current_at` None is now, right for the partition's owner, whose own
+        writes are all there is; only a restore, which runs behind the end, passes an older moment.
         """
+        ...
+
+    def wipe(self) -> None:
+        """Drop everything it holds: it is then as new, and open."""
         ...
 
     def close(self) -> None:
@@ -89,32 +110,37 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangelogRecord:
-    """One changelog record, as a restore reads it."""
-
-    offset: int
-    key: bytes
-    value: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
 class ChangelogBounds:
-    """A changelog partition's log start, last stable offset and high watermark at one moment."""
+    """A changelog partition's log start and high watermark at one moment."""
 
     start: int
-    last_stable: int
     high_watermark: int
+    """The end of what is written, open transactions included: not the last stable offset (DESIGN §5)."""
+
+
+@dataclass(slots=True)
+class ChangelogBatch:
+    """What one read brought of one partition: the last value of each key, not each record.
+
+    Not a list of records: building 300 k objects a second costs more than all the rest of a restore.
+    """
+
+    writes: dict[bytes, bytes | None]
+    records: int
+    """Records read, overwritten ones included."""
+    position: int
+    """The next offset; behind control records and aborted ones where the end was seen."""
+    at_end: bool
+    """Whether `position` is the end of what read_committed shows now."""
+    truncated: bool
+    """Whether the broker refused the position: the log no longer has it, or does not have it yet."""
 
 
 class ChangelogReader(Protocol):
     """Reads changelog partitions without a group, `read_committed`. One thread."""
 
-    def bounds(self, partition: Partition, deadline: Deadline) -> ChangelogBounds:
-        """Return the partition's bounds as of now. Raises DeadlinePassed."""
-        ...
-
-    def topic_id(self, topic: str, deadline: Deadline) -> str:
-        """Return the id that Kafka gave the topic: a topic that was deleted and made again has another."""
+    def bounds(self, partition: Partition, timeout: float) -> ChangelogBounds:
+        """Return the partition's bounds as of now. Raises BrokerUnreachable."""
         ...
 
     def open(self, partition: Partition, offset: int) -> None:
@@ -122,14 +148,24 @@ class ChangelogReader(Protocol):
         ...
 
     def shut(self, partition: Partition) -> None:
-        """Stop reading it."""
+        """Stop reading it; nothing of it comes from `read` afterwards. One that is not open is no error."""
         ...
 
-    def read(self, timeout: float) -> tuple[dict[Partition, Sequence[ChangelogRecord]], dict[Partition, int]]:
-        """Return the records of the next batch by partition, and for partitions at their end (EOF) the offset reached."""
+    def read(self, timeout: float) -> dict[Partition, ChangelogBatch]:
+        """Return the next batches; empty when nothing came in `timeout`.
+
+        What the client heals by itself is not raised but told by `trouble`. Raises BrokerUnreachable when only a new reader
+        can go on.
+        """
         ...
 
-    def close(self) -> None: ...
+    def trouble(self) -> str | None:
+        """Return what keeps the broker from answering, as far as the client knows; None since records came again."""
+        ...
+
+    def close(self) -> None:
+        """Close it. May be called twice."""
+        ...
 
 
 class Admin(Protocol):
@@ -146,9 +182,9 @@ class Admin(Protocol):
 
 __all__ = [
     "Admin",
+    "ChangelogBatch",
     "ChangelogBounds",
     "ChangelogReader",
-    "ChangelogRecord",
     "GroupMetadata",
     "Headers",
     "Store",

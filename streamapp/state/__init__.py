@@ -1,0 +1,1 @@
+"""Table partitions on disk and in memory, and their restore from changelogs. The only importer of rocksdict."""

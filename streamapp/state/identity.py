@@ -1,0 +1,42 @@
+"""Which table partition a store belongs to: written into it, compared at each open."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from streamapp.errors import StoreForeign
+
+FORMAT = 1
+"""Version of what a store holds: its key spaces and its metadata. Raised when an older reader would misread a newer store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """One table partition of one app, on one changelog topic."""
+
+    app_id: str
+    table: str
+    partition: int
+    changelog_id: str
+    """The id Kafka gave the changelog topic: one deleted and made again has another, and other offsets."""
+
+    def __str__(self) -> str:
+        return f"{self.table}/{self.partition}"
+
+    def encode(self) -> bytes:
+        return json.dumps({"format": FORMAT, **asdict(self)}).encode()
+
+    def check(self, stored: bytes) -> None:
+        """Raise StoreForeign, naming each difference, unless `stored` is this identity."""
+        wanted: dict[str, object] = {"format": FORMAT, **asdict(self)}
+        try:
+            found = json.loads(stored)
+        except ValueError:
+            raise StoreForeign(f"the store of {self} holds an identity that no version of streamapp wrote") from None
+        if not isinstance(found, dict) or found != wanted:
+            held = found if isinstance(found, dict) else {}
+            differences = ", ".join(
+                f"{name} {held.get(name)!r} for {wanted[name]!r}" for name in wanted if held.get(name) != wanted[name]
+            )
+            raise StoreForeign(f"the store of {self} belongs to another: {differences or 'unknown fields'}")

@@ -33,17 +33,18 @@ _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::([
 def read_brokers(value: object) -> object:
     """Return `host:port,host:port` of a text, URL or list; the value as it came where it is none of these."""
     parts = value if isinstance(value, (list, tuple)) else [value]
-    hosts: list[str] = []
-    for part in parts:
-        for piece in re.split("[,;]", str(part)):
-            host = piece.strip()
-            for scheme in _BROKER_SCHEMES:
-                host = host.removeprefix(scheme)
-            match = _HOST_AND_PORT.fullmatch(host.rstrip("/"))
-            if match is None or not 0 < int(match[2] or DEFAULT_PORT) <= 65535:
-                return value
-            hosts.append(f"{match[1]}:{int(match[2] or DEFAULT_PORT)}")
-    return ",".join(hosts)
+    hosts = [_host_and_port(piece) for part in parts for piece in re.split("[,;]", str(part))]
+    return value if None in hosts else ",".join(filter(None, hosts))
+
+
+def _host_and_port(text: str) -> str | None:
+    host = text.strip()
+    for scheme in _BROKER_SCHEMES:
+        host = host.removeprefix(scheme)
+    match = _HOST_AND_PORT.fullmatch(host.rstrip("/"))
+    if match is None or not 0 < int(match[2] or DEFAULT_PORT) <= 65535:
+        return None
+    return f"{match[1]}:{int(match[2] or DEFAULT_PORT)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,7 @@ class BrokerSettings:
     """Raw librdkafka options of producers, over ours. What the engine owns is refused by name."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.broker, str) or not all(_HOST_AND_PORT.fullmatch(host) for host in self.broker.split(",")):
+        if not isinstance(self.broker, str) or any(_host_and_port(host) != host for host in self.broker.split(",")):
             # What was given may hold a password (user:password@host), so it is not repeated then.
             given = "***" if "@" in str(self.broker) else self.broker
             hint = "; user and password go to sasl_username and sasl_password" if "@" in str(self.broker) else ""

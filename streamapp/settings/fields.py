@@ -90,7 +90,10 @@ class Options(Mapping[str, str]):
 
 def shown(value: object) -> str:
     """Return `value` as one short printable line."""
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except Exception:  # a repr of the caller's own, or a number of more digits than Python prints
+        text = f"<{type(value).__name__}>"
     if isinstance(value, float):
         text = text.removesuffix(".0")
     if not text.isprintable():
@@ -245,7 +248,8 @@ def require(
     if above:
         allowed = f"more than {low:.10g}" + (f", at most {highest}" if highest else "")
     reason = f" ({why})" if why else ""
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not math.isfinite(value):
+    sound = isinstance(value, int) or (isinstance(value, float) and not whole and math.isfinite(value))
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not sound:
         raise ValueRefused(name, value, f"must be a {'whole ' if whole else ''}number, {allowed}{reason}")
     if value < low or (above and value == low) or (high is not None and value > high):
         raise ValueRefused(name, value, f"must be {allowed}{reason}")

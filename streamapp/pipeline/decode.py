@@ -129,7 +129,11 @@ def explain_decode_error(exc: Exception | None, type_: Any, raw: bytes | None, *
     if isinstance(exc, DecodeFailed):
         return exc
     what = "the key" if is_key else "the value"
-    failure = DecodeFailed(f"{what} is missing", code="no-value") if raw is None else _explain(exc, type_, what, is_key)
+    failure = (
+        DecodeFailed(f"{what} is missing", code="no-value")
+        if raw is None
+        else _explain(exc, type_, raw, what=what, is_key=is_key)
+    )
     failure.__cause__ = exc
     return failure
 
@@ -139,11 +143,15 @@ def explainer_for(type_: Any, *, is_key: bool = False) -> Callable[[Exception | 
     return lambda exc, raw: explain_decode_error(exc, type_, raw, is_key=is_key)
 
 
-def _explain(exc: Exception | None, type_: Any, what: str, is_key: bool) -> DecodeFailed:
+def _explain(exc: Exception | None, type_: Any, raw: bytes, *, what: str, is_key: bool) -> DecodeFailed:
     if pydantic is not None and isinstance(exc, pydantic.ValidationError):
         return _explain_pydantic(exc, type_, what)
     if isinstance(exc, msgspec.ValidationError):
-        return _invalid(type_, *_read_msgspec(exc))
+        # msgspec stops at the first thing wrong: what follows may be no JSON at all, and that is the graver fault.
+        broken = _json_error(raw)
+        if broken is None:
+            return _invalid(type_, *_read_msgspec(exc))
+        exc = broken
     if isinstance(exc, UnicodeDecodeError):
         text_key = is_key and type_ is str
         return DecodeFailed(
@@ -158,6 +166,17 @@ def _explain(exc: Exception | None, type_: Any, what: str, is_key: bool) -> Deco
     if isinstance(exc, RecursionError):
         return DecodeFailed(f"{what} is nested too deeply", code="too-deep")
     return DecodeFailed(f"{what} cannot be read as {_name(type_)}", code="undecodable")
+
+
+def _json_error(raw: bytes) -> Exception | None:
+    """Return what is wrong with `raw` as JSON of any kind; None when nothing is, or it was not read as JSON."""
+    try:
+        msgspec.json.decode(raw)
+    except msgspec.ValidationError:
+        return None  # JSON, but a number beyond what Python's float holds
+    except (msgspec.DecodeError, RecursionError) as exc:
+        return exc
+    return None
 
 
 # --- what a validation library says, in our words --------------------------------------------------------------------
@@ -317,7 +336,14 @@ def _shaper(type_: Any) -> Callable[[Any], Any] | None:
         validate: Callable[[Any], Any] = type_.model_validate
         return validate
     checked = _checked(type_)
-    return lambda data: msgspec.convert(data, checked)
+
+    def convert(data: Any) -> Any:
+        try:
+            return msgspec.convert(data, checked)
+        except msgspec.ValidationError as exc:  # explained here: later it would be checked against the bytes as JSON
+            raise _invalid(type_, *_read_msgspec(exc)) from exc
+
+    return convert
 
 
 def _text(data: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from streamapp.errors import SettingInvalid
 from streamapp.settings import Settings
 
-ClientConfig: TypeAlias = dict[str, str | int | bool]
+ClientConfig: TypeAlias = dict[str, str | int | float | bool]
 
 _LONGEST_NAME: Final = 249
 """What the broker allows for a `group.instance.id`, as for a topic's name."""

@@ -1,6 +1,7 @@
 """What a worker is told: `load` gives one `Settings`, checked as a whole before any connection opens."""
 
 from streamapp.settings.connection import BrokerSettings, IdentitySettings
+from streamapp.settings.credentials import from_faust
 from streamapp.settings.environment import Origin, handles, load, names, process_environment, values
 from streamapp.settings.fields import Options, Secret, ValueRefused, variable
 from streamapp.settings.owned import OWNED_OPTIONS
@@ -36,6 +37,7 @@ __all__ = [
     "TransactionSettings",
     "ValueRefused",
     "WebSettings",
+    "from_faust",
     "handles",
     "load",
     "names",

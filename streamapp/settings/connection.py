@@ -21,6 +21,7 @@ from streamapp.settings.fields import (
     require_match,
     require_path,
     require_secret,
+    text_of,
     variable,
 )
 from streamapp.settings.owned import OWNED_OPTIONS
@@ -33,7 +34,7 @@ _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::([
 def read_brokers(value: object) -> object:
     """Return `host:port,host:port` of a text, URL or list; the value as it came where it is none of these."""
     parts = value if isinstance(value, (list, tuple)) else [value]
-    hosts = [_host_and_port(piece) for part in parts for piece in re.split("[,;]", str(part))]
+    hosts = [_host_and_port(piece) for part in parts for piece in re.split("[,;]", text_of(part))]
     return value if None in hosts else ",".join(filter(None, hosts))
 
 
@@ -119,8 +120,8 @@ class BrokerSettings:
     def __post_init__(self) -> None:
         if not isinstance(self.broker, str) or any(_host_and_port(host) != host for host in self.broker.split(",")):
             # What was given may hold a password (user:password@host), so it is not repeated then.
-            given = "***" if "@" in str(self.broker) else self.broker
-            hint = "; user and password go to sasl_username and sasl_password" if "@" in str(self.broker) else ""
+            given = "***" if "@" in text_of(self.broker) else self.broker
+            hint = "; user and password go to sasl_username and sasl_password" if "@" in text_of(self.broker) else ""
             raise ValueRefused("broker", given, f"must be host:port[,host:port…], ports 1 to 65535{hint}")
         require("start_timeout", self.start_timeout, low=1, high=3600)
         require_choice("security_protocol", self.security_protocol, ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"))

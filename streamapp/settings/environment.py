@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from streamapp.errors import SettingInvalid
-from streamapp.settings.fields import PREFIX, ValueRefused, read_secret, reader_of, shown, variable
+from streamapp.settings.fields import PREFIX, ValueRefused, read_secret, reader_of, shown, text_of, variable
 from streamapp.settings.names import ALIASES, FAUST_VARIABLES, REFUSED, RESERVED_PREFIXES, WITHOUT_EFFECT
 from streamapp.settings.rooms import BreakerSettings, GroupSettings, RetrySettings, TransactionSettings
 from streamapp.settings.whole import ROOMS, Settings, retry_limit
@@ -154,7 +154,7 @@ def _faust_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _refuse(name: str, value: object, origin: Origin) -> None:
-    if name == "producer_acks" and str(value).strip().lower() in ("-1", "all"):
+    if name == "producer_acks" and text_of(value).strip().lower() in ("-1", "all"):
         return
     raise SettingInvalid(f"{variable(name)}={shown(value)}: {REFUSED[name]} ({origin})")
 
@@ -186,7 +186,7 @@ def _setting_of(written: str) -> str | None:
 
 def _secret_in_file(name: str, written: str, path: object) -> object:
     try:
-        with Path(str(path)).open("rb") as file:
+        with Path(text_of(path)).open("rb") as file:
             text = file.read(_SECRET_FILE_BYTES).decode()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text, or no path"
@@ -277,7 +277,7 @@ def _default(room: type, name: str) -> float:
 def _whence(given: _Given | None, error: ValueRefused) -> str:
     """Say where a refused value stands, if its variable is not the place."""
     hint = ""
-    if str(error.value).startswith("tcp://"):
+    if text_of(error.value).startswith("tcp://"):
         hint = "; Kubernetes sets this for a service of that name (enableServiceLinks: false)"
     if given is None or given.origin is Origin.ENVIRONMENT:
         alias = f"; set as {variable(given.written)}" if given is not None and given.written != given.name else ""

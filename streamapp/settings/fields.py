@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import Field, fields
+from dataclasses import Field
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -99,6 +99,14 @@ def shown(value: object) -> str:
     if not text.isprintable():
         text = ascii(text)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
+def text_of(value: object) -> str:
+    """Return `str(value)`, or "" where that fails (a class of the caller's own, a number too long to print)."""
+    try:
+        return str(value)
+    except Exception:  # whatever a foreign __str__ raises
+        return ""
 
 
 # -- reading: what cannot be read is returned as it came; the check that follows refuses it and names the range
@@ -215,10 +223,6 @@ def reader_of(room: type, field: Field[object]) -> Callable[[object], object]:
         return None if isinstance(value, str) and value.strip().lower() == "none" else read(value)
 
     return read_optional
-
-
-def field_named(room: type, name: str) -> Field[object]:
-    return next(field for field in fields(room) if field.name == name)
 
 
 # -- checking

@@ -116,7 +116,11 @@ class AgentFailed(RecordError):
 
 
 class OutputRejected(RecordError):
-    """An output cannot be serialised, or is larger than its topic takes."""
+    """An output cannot be serialised, or is larger than its topic takes (`too_large`)."""
+
+    def __init__(self, message: str | None = None, *, too_large: bool = False) -> None:
+        super().__init__(message)
+        self.too_large = too_large
 
 
 class UnitAborted(StreamAppError):

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
 from streamapp.clock import Deadline
-from streamapp.records import Headers, Outgoing, Partition
+from streamapp.records import Headers, Outgoing, Partition, RawRecord
 
 GroupMetadata = object
 """What a consumer hands a producer to send offsets with: opaque, of one moment."""
@@ -35,6 +36,10 @@ class TransactionalProducer(Protocol):
         """Handle what was delivered since; does not wait."""
         ...
 
+    def wait(self, seconds: float) -> None:
+        """Handle deliveries for at most `seconds`; returns at the first."""
+        ...
+
     def flush(self, deadline: Deadline) -> None:
         """Return when every record is delivered. Raises DeliveryFailed, CommitRefused, ProducerUnusable, DeadlinePassed."""
         ...
@@ -54,6 +59,114 @@ class TransactionalProducer(Protocol):
     def close(self) -> None:
         """Destroy it without waiting for what it holds. May be called twice."""
         ...
+
+
+class PartitionSource(Protocol):
+    """One consumer of the app's group and its poll thread, which alone touches it (DESIGN rule 21).
+
+    Every method may be called from any thread; those that return a Future post a request that the poll thread answers between
+    two polls, or at the start of a rebalance callback.
+    """
+
+    def start(self) -> None:
+        """Join the group and begin to poll."""
+        ...
+
+    def group_metadata(self) -> Future[GroupMetadata]:
+        """Ask for the metadata of now. The future raises CommitRefused when the consumer is in no group."""
+        ...
+
+    def open(self, positions: Mapping[Partition, int]) -> Future[dict[Partition, int]]:
+        """Seek each partition, give it a new lane number and let its records come; the future tells the numbers.
+
+        A partition that is no longer assigned is left out of the answer.
+        """
+        ...
+
+    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> Future[None]:
+        """Commit offsets without a transaction (at least once). The future raises CommitRefused."""
+        ...
+
+    def stop(self, deadline: Deadline) -> None:
+        """Leave (a static member stays in the group) and end the thread. May be called twice."""
+        ...
+
+
+class SourceListener(Protocol):
+    """What a PartitionSource tells. All of it is called on the poll thread."""
+
+    def assigned(self, source: PartitionSource, numbers: Mapping[Partition, int]) -> None:
+        """These are ours now, under these lane numbers, paused until `open`."""
+        ...
+
+    def revoking(self, source: PartitionSource, partitions: Sequence[Partition]) -> Future[None]:
+        """These are to be given back; the poll thread answers requests until the future is done, or its time is over."""
+        ...
+
+    def revoked(self, source: PartitionSource, partitions: Sequence[Partition]) -> None:
+        """These are given back."""
+        ...
+
+    def lost(self, source: PartitionSource, partitions: Sequence[Partition]) -> None:
+        """These are somebody else's already; nothing of them may be committed."""
+        ...
+
+    def numbered(self, source: PartitionSource, numbers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> None:
+        """These lanes begin anew under these numbers, at these offsets; called between two polls, with the seek."""
+        ...
+
+    def fetched(self, source: PartitionSource, batches: Sequence[Fetched]) -> None:
+        """Records came."""
+        ...
+
+    def waiting(self) -> int:
+        """Return how many fetched records wait in the worker."""
+        ...
+
+    def crowded(self, partition: Partition) -> int:
+        """Return how many fetched records of `partition` wait."""
+        ...
+
+    def out_of_range(self, source: PartitionSource, partition: Partition) -> None:
+        """The position of an open partition is not in its log (any more)."""
+        ...
+
+    def broken(self, source: PartitionSource, failure: Exception) -> None:
+        """The consumer cannot go on (fenced twice, or out of luck)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Records of one partition, in offset order, under the lane number in force when the poll was called."""
+
+    partition: Partition
+    number: int
+    records: list[RawRecord]
+    end: int | None
+    """The end of the partition that was seen behind them (PARTITION_EOF), commit markers included."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedOffset:
+    """What the group has committed for a partition: offset None where nothing."""
+
+    offset: int | None
+    metadata: str
+
+
+class OffsetReader(Protocol):
+    """Committed offsets and log bounds, by clients that never join the group. One thread."""
+
+    def committed(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, CommittedOffset]:
+        """Return what the group has to process next. Waits out an undecided transaction (KIP-447). Raises DeadlinePassed."""
+        ...
+
+    def bounds(self, partition: Partition, deadline: Deadline) -> tuple[int, int]:
+        """Return log start and high watermark. Raises DeadlinePassed."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Store(Protocol):
@@ -171,6 +284,14 @@ class ChangelogReader(Protocol):
 class Admin(Protocol):
     """What a worker asks of the cluster before it starts. Short-lived: made, used, dropped (DESIGN rule 19)."""
 
+    def topic_ids(self, topics: Sequence[str], deadline: Deadline) -> dict[str, str]:
+        """Return the ids that Kafka gave these topics."""
+        ...
+
+    def topic_configs(self, topics: Sequence[str], deadline: Deadline) -> dict[str, dict[str, str]]:
+        """Return the effective settings of these topics; one whose settings may not be read is absent."""
+        ...
+
     def partition_counts(self, topics: Sequence[str], deadline: Deadline) -> dict[str, int]:
         """Return the partition count of those topics that exist. Raises BrokerUnreachable."""
         ...
@@ -185,8 +306,13 @@ __all__ = [
     "ChangelogBatch",
     "ChangelogBounds",
     "ChangelogReader",
+    "CommittedOffset",
+    "Fetched",
     "GroupMetadata",
     "Headers",
+    "OffsetReader",
+    "PartitionSource",
+    "SourceListener",
     "Store",
     "TransactionalProducer",
 ]

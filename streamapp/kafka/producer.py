@@ -1,0 +1,225 @@
+"""The transactional producer and the idempotent one, with every wait bounded and every error on the branch of its recovery."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from streamapp.clock import Deadline
+from streamapp.errors import BrokerUnreachable, CommitRefused, DeadlinePassed, DeliveryFailed, OutcomeUnknown, UnitAborted
+from streamapp.kafka.failures import TOO_LARGE, error_of, is_retriable, timed_out, translated
+from streamapp.ports import GroupMetadata
+from streamapp.records import Outgoing, Partition
+
+log = logging.getLogger(__name__)
+
+SLICE = 0.5
+"""Longest single call into librdkafka, in seconds; flush, commit and abort may all be called again."""
+
+
+class KafkaProducer:
+    """A producer whose records are in one open transaction (`transactional`), or in none.
+
+    A failed delivery makes librdkafka put the transaction into its abortable state, so flush and commit raise: no callback per
+    record is needed for that, and none is paid for.
+    """
+
+    def __init__(self, config: Mapping[str, object], *, transactional: bool, logger: logging.Logger = log) -> None:
+        self._transactional = transactional
+        self._in_transaction = False
+        self._undelivered: KafkaError | None = None
+        options = dict(config)
+        if not transactional:
+            # Without a transaction nothing else tells of a failed delivery; reports of good ones stay without a callback.
+            options["on_delivery"] = self._delivered_anything
+        self._producer: Producer | None = Producer(options, logger=logger)
+
+    # --- life
+
+    def init_transactions(self, deadline: Deadline) -> None:
+        """Take over the transactional.id: ends what a dead predecessor left open and fences it. Raises BrokerUnreachable."""
+        while True:
+            try:
+                self._open().init_transactions(max(0.1, deadline.slice(5.0)))
+            except (KafkaException, SystemError) as failure:
+                if not (is_retriable(failure) or timed_out(failure)):
+                    raise translated(failure, "init_transactions") from failure
+                if deadline.passed:
+                    raise BrokerUnreachable(f"no transaction coordinator: {error_of(failure)}") from failure
+            else:
+                return
+
+    def close(self) -> None:
+        """Destroy it; what it still holds is thrown away."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            producer.purge()
+            producer.poll(0)
+        except (KafkaException, SystemError) as failure:
+            log.debug("purging the old producer: %s", failure)
+
+    # --- records
+
+    def begin(self) -> None:
+        """Open the transaction. Local."""
+        if not self._transactional:
+            return
+        try:
+            self._open().begin_transaction()
+        except (KafkaException, SystemError) as failure:
+            raise translated(failure, "begin_transaction") from failure
+        self._in_transaction = True
+
+    def produce(self, record: Outgoing, on_delivery: Callable[[int], None] | None = None) -> bool:
+        """Hand over one record; False when the local queue is full. Raises DeliveryFailed, ProducerUnusable."""
+        topic, value, key, partition, timestamp, headers = record
+        producer = self._producer
+        if producer is None:
+            raise UnitAborted("the producer is being replaced")
+        try:
+            if on_delivery is None:
+                producer.produce(
+                    topic,
+                    value,
+                    key,
+                    partition,
+                    timestamp=timestamp,
+                    headers=cast("list[tuple[str, str | bytes | None]]", headers),
+                )
+            else:
+                producer.produce(
+                    topic, value, key, partition, timestamp=timestamp, headers=headers, on_delivery=self._told(on_delivery)
+                )
+        except BufferError:
+            return False
+        except (KafkaException, SystemError) as failure:
+            error = error_of(failure)
+            if error is not None and error.code() in TOO_LARGE:
+                raise DeliveryFailed(f"{topic}: {error.str()}", too_large=True) from failure
+            raise translated(failure, f"produce to {topic}") from failure
+        return True
+
+    def serve(self) -> None:
+        """Handle deliveries; does not wait."""
+        self.wait(0)
+
+    def wait(self, seconds: float) -> None:
+        """Handle deliveries for at most `seconds`."""
+        producer = self._producer
+        if producer is None:
+            return
+        try:
+            producer.poll(seconds)
+        except (KafkaException, SystemError) as failure:
+            # A fatal error surfaces here first (it never reaches error_cb); flush and commit raise it again, and decide.
+            log.debug("producer poll: %s", failure)
+
+    def flush(self, deadline: Deadline) -> None:
+        """Return when every record is delivered. Raises DeliveryFailed, CommitRefused, ProducerUnusable, DeadlinePassed."""
+        producer = self._open()
+        while True:
+            try:
+                left = producer.flush(deadline.slice(SLICE))
+            except (KafkaException, SystemError) as failure:
+                raise translated(failure, "flush") from failure
+            undelivered, self._undelivered = self._undelivered, None
+            if undelivered is not None:
+                raise DeliveryFailed(undelivered.str(), too_large=undelivered.code() in TOO_LARGE)
+            if left == 0:
+                return
+            if deadline.passed:
+                raise DeadlinePassed(f"{left} records were not delivered in time")
+
+    # --- the transaction's end
+
+    def send_offsets(self, offsets: Mapping[Partition, tuple[int, str]], group: GroupMetadata, deadline: Deadline) -> None:
+        """Add offsets to the transaction. Raises CommitRefused, ProducerUnusable."""
+        rows = [TopicPartition(topic, number, offset, metadata) for (topic, number), (offset, metadata) in offsets.items()]
+        while True:
+            try:
+                # Bounded by socket.timeout.ms, whatever is passed here: its own timeout of 1 s was measured to return after 30 s.
+                self._open().send_offsets_to_transaction(rows, group, max(0.1, deadline.left))
+            except (KafkaException, SystemError) as failure:
+                if is_retriable(failure) and not deadline.passed:
+                    continue
+                raise self._why(translated(failure, "send_offsets_to_transaction")) from failure
+            else:
+                return
+
+    def commit(self, deadline: Deadline) -> None:
+        """Commit, resuming as long as it may. Raises OutcomeUnknown: only the broker knows what became of it."""
+        while True:
+            try:
+                self._open().commit_transaction(max(0.05, deadline.slice(SLICE)))
+            except (KafkaException, SystemError) as failure:
+                # A commit that timed out may only be committed again; abort would answer _CONFLICT.
+                if is_retriable(failure) and not deadline.passed:
+                    continue
+                raise translated(failure, "commit_transaction", asked=True) from failure
+            else:
+                self._in_transaction = False
+                return
+
+    def abort(self, deadline: Deadline) -> None:
+        """Abort. Raises ProducerUnusable when only a new producer can go on."""
+        if not self._in_transaction or not self._transactional:
+            return
+        while True:
+            try:
+                self._open().abort_transaction(max(0.05, deadline.slice(SLICE)))
+            except (KafkaException, SystemError) as failure:
+                if is_retriable(failure) and not deadline.passed:
+                    continue
+                told = translated(failure, "abort_transaction")
+                raise OutcomeUnknown(str(told)) from failure
+            else:
+                self._in_transaction = False
+                return
+
+    # --- inside
+
+    def _open(self) -> Producer:
+        if self._producer is None:
+            raise UnitAborted("the producer is being replaced")
+        return self._producer
+
+    def _told(self, on_delivery: Callable[[int], None]) -> Callable[[KafkaError | None, Message], None]:
+        def told(error: KafkaError | None, message: Message) -> None:
+            # Callbacks never raise: an exception here would surface in some unrelated call.
+            if error is not None:
+                self._undelivered = self._undelivered or error
+                return
+            offset = message.offset()
+            on_delivery(-1 if offset is None else offset)
+
+        return told
+
+    def _delivered_anything(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._undelivered = self._undelivered or error
+
+    def _why(self, told: Exception) -> Exception:
+        """Prefer the delivery error that made the transaction abortable over the refusal that followed from it."""
+        undelivered, self._undelivered = self._undelivered, None
+        if undelivered is not None and isinstance(told, CommitRefused):
+            return DeliveryFailed(undelivered.str(), too_large=undelivered.code() in TOO_LARGE)
+        return told
+
+
+def metadata_is_fenced(group: GroupMetadata) -> bool:
+    """Return whether group metadata names a member and a generation: without both the broker accepts offsets unfenced.
+
+    Source: librdkafka's serialisation, `CGMDv2:` then generation (int32) and three zero-terminated texts: group, member, instance.
+    """
+    data = cast("bytes", group)
+    if not isinstance(data, bytes) or not data.startswith(b"CGMDv2:"):
+        return False
+    rest = data[len(b"CGMDv2:") :]
+    generation = int.from_bytes(rest[:4], "little", signed=True)
+    texts = rest[4:].split(b"\0")
+    return generation >= 0 and len(texts) >= 2 and texts[1] != b""

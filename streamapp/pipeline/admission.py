@@ -1,0 +1,279 @@
+"""The door into the unit of work: what is admitted moves from its savepoint into overlay and outputs, all or nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from streamapp.clock import Clock
+from streamapp.errors import InvariantBroken, ProducerUnusable, UnitAborted
+from streamapp.faults import FaultPoint, reached
+from streamapp.pipeline.unit_of_work import Tick, UnitOfWork
+from streamapp.ports import TransactionalProducer
+from streamapp.records import Outgoing
+
+if TYPE_CHECKING:
+    from streamapp.pipeline.lane import Lane
+    from streamapp.pipeline.savepoint import Savepoint
+
+OUTBOX_BOUND = 10_000
+"""Outputs that may wait for the next transaction while one commits; a commit takes some 20 ms, a record some 20 µs."""
+
+
+class Admission:
+    """The open unit, under the one lock that loop, transaction thread and rebalance callbacks share.
+
+    The lock is held for one record's merge (about a microsecond) or for the moves between units, never for a wait.
+    """
+
+    def __init__(self, clock: Clock, *, overlay_max_bytes: int, every: int | None) -> None:
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
+        self.unit = UnitOfWork()
+        self.flight: UnitOfWork | None = None
+        """The unit that is being committed; its outputs are out, so those of the open unit wait."""
+        self.producer: TransactionalProducer | None = None
+        self.transaction_open = False
+        self.gate_open = False
+        """Whether records may be started at all: not while an abort, a full queue or the end of the worker forbids it."""
+        self.failure: Exception | None = None
+        """Why the open unit can only be aborted."""
+        self.commit_at: float | None = None
+        """Monotonic seconds of the next commit; None while there is nothing to commit."""
+        self.interval = 0.2
+        self.isolating: set[Lane] = set()
+        """Lanes whose records are committed one by one: the search for an output that the broker refuses."""
+        self.opened: Callable[[], None] = lambda: None
+        """Called (any thread) when the gate opens."""
+        self._clock = clock
+        self._overlay_max_bytes = overlay_max_bytes
+        self._every = every
+        self._direct = False
+        self._closed_for: set[str] = {"not started"}
+
+    # --- the record path
+
+    def admit(self, savepoint: Savepoint, next_offset: int) -> bool:
+        """Move one record's buffer into the unit; False when its lane has another number now: it is dropped instead."""
+        savepoint.is_open = False
+        lane = savepoint.lane
+        with self.lock:
+            if lane.number != savepoint.number or not lane.running:
+                return False
+            self._offset(lane, next_offset)
+            self._merge(savepoint)
+        lane.line.holder = None
+        return True
+
+    def admit_all(self, lane: Lane, savepoints: Sequence[Savepoint], next_offset: int) -> bool:
+        """The same for a record that several agents worked on, in their order."""
+        with self.lock:
+            if any(savepoint.number != lane.number for savepoint in savepoints) or not lane.running:
+                return False
+            self._offset(lane, next_offset)
+            for savepoint in savepoints:
+                self._merge(savepoint)
+        return True
+
+    def admit_tick(self, savepoint: Savepoint, lanes: Sequence[tuple[Lane, int]], tick: Tick | None) -> bool:
+        """Admit work that no record caused; the unit carries the present offset of `lanes`, so that the group fences it."""
+        with self.lock:
+            if any(lane.number != number or not lane.running for lane, number in lanes):
+                return False
+            for lane, _ in lanes:
+                self._offset(lane, lane.next_offset, records=0)
+            if tick is not None:
+                self.unit.ticks.append(tick)
+            self._merge(savepoint)
+        return True
+
+    def reach(self, lane: Lane, offset: int) -> None:
+        """The lane has nothing to read before `offset`: commit that, without a record."""
+        with self.lock:
+            if lane.running:
+                self._offset(lane, offset, records=0)
+
+    def _offset(self, lane: Lane, next_offset: int, records: int = 1) -> None:
+        unit = self.unit
+        if unit.opened_at is None:
+            unit.opened_at = self._clock.monotonic()
+            self._commit_by(unit.opened_at + self.interval)
+        unit.lanes[lane] = lane.next_offset = next_offset
+        unit.records += records
+        if self._every is not None and unit.records >= self._every:
+            self._commit_by(0.0)
+        if self.isolating and lane in self.isolating:
+            self._close_gate("isolating")
+            self._commit_by(0.0)
+
+    def _merge(self, savepoint: Savepoint) -> None:
+        unit = self.unit
+        if savepoint.writes is not None:
+            size = 0
+            for (partition, key), value in savepoint.writes.items():
+                partition.open[key] = value
+                unit.dirty[partition] = None
+                size += len(key) + (64 if value is None else 64 + len(value))
+            unit.size_bytes += size
+            if unit.size_bytes >= self._overlay_max_bytes:
+                self._commit_by(0.0)
+                if self.flight is not None:
+                    self._close_gate("overlay full")
+        if savepoint.outputs is not None:
+            self._send(savepoint.outputs)
+
+    def _send(self, outputs: Sequence[Outgoing]) -> None:
+        """Give outputs to the producer at once where the transaction is open, else keep them in order for it."""
+        if not self._direct and not (self.flight is None and self.failure is None and self._open_transaction()):
+            self._keep(outputs)
+            return
+        producer = self.producer
+        if producer is None:
+            raise InvariantBroken("an output was admitted before there was a producer")
+        unit = self.unit
+        for position, outgoing in enumerate(outputs):
+            try:
+                taken = producer.produce(outgoing)
+            except (UnitAborted, ProducerUnusable) as failure:
+                self._fail(failure)
+                return
+            if not taken:
+                self._direct = False
+                self._keep(outputs[position:])
+                return
+            unit.produced += 1
+            if unit.produced == 1:
+                reached(FaultPoint.AFTER_FIRST_PRODUCE)
+
+    def _keep(self, outputs: Sequence[Outgoing]) -> None:
+        self.unit.outbox.extend(outputs)
+        if len(self.unit.outbox) >= OUTBOX_BOUND:
+            self._close_gate("outbox full")
+
+    def _open_transaction(self) -> bool:
+        """Begin the unit's transaction and give the producer what waited; True when nothing waits any more."""
+        producer = self.producer
+        if producer is None:
+            return False
+        try:
+            if not self.transaction_open:
+                producer.begin()
+                self.transaction_open = True
+            outbox = self.unit.outbox
+            sent = 0
+            for outgoing in outbox:
+                if not producer.produce(outgoing):
+                    break
+                sent += 1
+        except (UnitAborted, ProducerUnusable) as failure:
+            self._fail(failure)
+            return False
+        del outbox[:sent]
+        self.unit.produced += sent
+        self._direct = not outbox
+        if self._direct:
+            self._open_gate("outbox full")
+        return self._direct
+
+    def serve(self) -> None:
+        """Let the producer handle deliveries, and give it what waited for room. On the loop, between runs of records."""
+        producer = self.producer
+        if producer is not None:
+            producer.serve()
+        if self.unit.outbox and not self._direct:
+            with self.lock:
+                if self.flight is None and self.failure is None:
+                    self._open_transaction()
+
+    # --- between units; these take the lock themselves
+
+    def close_unit(self) -> tuple[UnitOfWork, bool]:
+        """Take the open unit for its commit and begin an empty one; tells whether its transaction is open. Under the lock."""
+        unit, self.unit = self.unit, UnitOfWork()
+        self.flight = unit
+        unit.numbers = {lane: lane.number for lane in unit.lanes}
+        for partition in unit.dirty:
+            partition.close_unit()
+        transaction_open, self.transaction_open = self.transaction_open, False
+        self._direct = False
+        self.commit_at = None
+        return unit, transaction_open
+
+    def committed(self, unit: UnitOfWork) -> None:
+        """The unit's transaction is durable: its offsets are the lanes' committed ones, and the next may begin."""
+        with self.lock:
+            for lane, upto in unit.lanes.items():
+                if lane.number == unit.numbers[lane]:
+                    lane.committed = upto
+                    if lane in self.isolating and upto >= lane.isolate_until:
+                        self.isolating.discard(lane)
+            self.flight = None
+            self._open_gate("isolating")
+            self._open_gate("overlay full")
+
+    def drop(self) -> list[UnitOfWork]:
+        """Forget the unit that is being committed, if any, and the open one; return them. The gate stays closed until `resume`."""
+        with self.lock:
+            self._close_gate("aborting")
+            units = [unit for unit in (self.flight, self.unit) if unit is not None]
+            for unit in units:
+                for partition in unit.dirty:
+                    partition.drop()
+            self.unit = UnitOfWork()
+            self.flight = None
+            self.transaction_open = False
+            self._direct = False
+            self.failure = None
+            self.commit_at = None
+            self._closed_for -= {"isolating", "overlay full", "outbox full"}
+            return units
+
+    def resume(self) -> None:
+        """The abort is over."""
+        with self.lock:
+            self._open_gate("aborting")
+
+    def fail(self, failure: Exception) -> None:
+        """The open unit can only be aborted: wake the transaction thread."""
+        with self.lock:
+            self._fail(failure)
+
+    def _fail(self, failure: Exception) -> None:
+        if self.failure is None:
+            self.failure = failure
+        self._direct = False
+        self._close_gate("aborting")
+        self.changed.notify_all()
+
+    def commit_by(self, moment: float) -> None:
+        """Commit what the unit holds no later than `moment` (monotonic seconds)."""
+        with self.lock:
+            if not self.unit.is_empty:
+                self._commit_by(moment)
+
+    def _commit_by(self, moment: float) -> None:
+        if self.commit_at is None or moment < self.commit_at:
+            self.commit_at = moment
+            self.changed.notify_all()
+
+    # --- the gate
+
+    def close_gate(self, reason: str) -> None:
+        """Start no record until `open_gate` with the same reason."""
+        with self.lock:
+            self._close_gate(reason)
+
+    def open_gate(self, reason: str) -> None:
+        with self.lock:
+            self._open_gate(reason)
+
+    def _close_gate(self, reason: str) -> None:
+        self._closed_for.add(reason)
+        self.gate_open = False
+
+    def _open_gate(self, reason: str) -> None:
+        self._closed_for.discard(reason)
+        if not self._closed_for and not self.gate_open:
+            self.gate_open = True
+            self.opened()

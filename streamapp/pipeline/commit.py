@@ -1,0 +1,165 @@
+"""Make a unit of work durable: the numbered steps, exactly once and at least once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from streamapp.clock import Deadline
+from streamapp.errors import AssignmentLost, CommitRefused, DeadlinePassed
+from streamapp.faults import FaultPoint, reached
+from streamapp.records import ANY_PARTITION, Outgoing, Partition
+
+if TYPE_CHECKING:
+    from streamapp.pipeline.lane import Lane
+    from streamapp.pipeline.overlay import TablePartition
+    from streamapp.pipeline.unit_of_work import UnitOfWork
+    from streamapp.ports import GroupMetadata, PartitionSource, TransactionalProducer
+
+SUSPECT_AFTER = 0.4
+"""Seconds of send_offsets and commit together from which a request may have been sent twice.
+
+librdkafka sends EndTxn again no earlier than 0.8 x retry.backoff.ms (500, ours) and TxnOffsetCommit no earlier than 500 ms. A
+copy that arrives late would end the *next* transaction halfway, or set the group's offset back; a new producer epoch fences it.
+"""
+
+
+class Ownership(Protocol):
+    """What the commit asks of the worker about its lanes."""
+
+    def still_owned(self, unit: UnitOfWork) -> list[Lane]:
+        """Return the lanes of `unit` that are no longer in the lane number it was closed with. Takes the lock of the callbacks."""
+        ...
+
+
+class Commit:
+    """One unit's way into Kafka. Runs on the transaction thread; `asked` tells whether EndTxn may have left."""
+
+    def __init__(self, unit: UnitOfWork, producer: TransactionalProducer, ownership: Ownership, transaction_open: bool) -> None:
+        self.unit = unit
+        self.producer = producer
+        self.asked = False
+        self.suspect = False
+        self._ownership = ownership
+        self._transaction_open = transaction_open
+        self._ends: dict[TablePartition, int] = {}
+
+    def exactly_once(self, deadline: Deadline) -> None:
+        """Make the unit durable, or raise the error that says what became of it.
+
+        1 close    the next offset after each lane's last admitted record (the caller closed it, under the lock)
+        2 produce  what the unit still holds: outputs, dead letters, the last value of each changed key for the changelog
+        3 flush    every delivery report is in, and good
+        4 offsets  group metadata read now, then: is every partition of the unit still ours? only then its offsets, none left out
+        5 commit   the transaction
+        The caller then applies the overlay (6), and tells listeners (7).
+
+        Raises UnitAborted (nothing of it is or becomes visible, once aborted) or ProducerUnusable.
+        """
+        # 3 before 4, though commit also flushes: the next owner waits for these offsets, then restores up to the changelog's
+        # end. A changelog record still queued here would be missing from its table.
+        # 6 after 5: disk never holds what Kafka did not commit.
+        asked_metadata = {lane.source: lane.source.group_metadata() for lane in self.unit.lanes}
+        if not self._transaction_open:
+            self.producer.begin()
+        reached(FaultPoint.BEFORE_PRODUCE)
+        self._produce_outbox(deadline)
+        self._produce_changelog(deadline)
+        self.producer.flush(deadline)
+        reached(FaultPoint.AFTER_FLUSH)
+        group: dict[PartitionSource, GroupMetadata] = {}
+        for source, asked in asked_metadata.items():
+            try:
+                group[source] = asked.result(timeout=deadline.left)
+            except TimeoutError:
+                raise DeadlinePassed(f"{source}: no group metadata within the commit's time") from None
+        lost = self._ownership.still_owned(self.unit)
+        if lost:
+            raise AssignmentLost("no longer ours: " + ", ".join(str(lane) for lane in lost))
+        began = time.monotonic()
+        try:
+            for source, metadata in group.items():
+                self.producer.send_offsets(self._offsets_of(source), metadata, deadline)
+            reached(FaultPoint.AFTER_SEND_OFFSETS)
+            self.asked = True
+            self.producer.commit(deadline)
+        finally:
+            self.suspect = time.monotonic() - began >= SUSPECT_AFTER
+        reached(FaultPoint.AFTER_COMMIT)
+
+    def at_least_once(self, deadline: Deadline) -> None:
+        """The same work without a transaction: outputs, then changelog, then offsets, each durable before the next.
+
+        A dedupe mark must not outlive its output: acknowledged without it, it would drop the record when it is read again.
+        Raises UnitAborted: the records are read again; outputs may be seen twice.
+        """
+        self._produce_outbox(deadline)
+        self.producer.flush(deadline)
+        self._produce_changelog(deadline)
+        self.producer.flush(deadline)
+        lost = self._ownership.still_owned(self.unit)
+        if lost:
+            raise AssignmentLost("no longer ours: " + ", ".join(str(lane) for lane in lost))
+        for source in {lane.source for lane in self.unit.lanes}:
+            try:
+                source.commit(self._offsets_of(source)).result(timeout=deadline.left)
+            except TimeoutError:
+                raise DeadlinePassed(f"{source}: the offset commit was not answered in time") from None
+        self.asked = True
+
+    def apply(self) -> dict[TablePartition, Exception]:
+        """6 apply: each table partition's overlay and changelog offset in one write batch; return those that the disk refused.
+
+        A refused one is committed all the same: its overlay stays readable, its line is closed and restored.
+        """
+        refused: dict[TablePartition, Exception] = {}
+        for number, partition in enumerate(self.unit.dirty):
+            if number == 1:
+                reached(FaultPoint.MID_APPLY)
+            try:
+                partition.store.apply(partition.committing, self._ends.get(partition))
+            except Exception as failure:  # whatever the disk says: the transaction is committed and must not be rewound for it
+                refused[partition] = failure
+            else:
+                partition.applied()
+        reached(FaultPoint.AFTER_APPLY)
+        return refused
+
+    def _produce_outbox(self, deadline: Deadline) -> None:
+        for outgoing in self.unit.outbox:
+            self._produce(outgoing, None, deadline)
+        self.unit.outbox.clear()
+
+    def _produce_changelog(self, deadline: Deadline) -> None:
+        for partition in self.unit.dirty:
+            topic, number = partition.changelog
+            last = len(partition.committing) - 1
+            for position, (key, value) in enumerate(partition.committing.items()):
+                # Only the last record's report is asked for: the partition's log is in order, so it tells the end.
+                told = self._remember_end(partition) if position == last else None
+                self._produce((topic, value, key, number, 0, []), told, deadline)
+
+    def _produce(self, outgoing: Outgoing, told: Callable[[int], None] | None, deadline: Deadline) -> None:
+        while not self.producer.produce(outgoing, told):
+            # The local queue is full: wait for deliveries, at most the commit's time.
+            if deadline.passed:
+                raise DeadlinePassed("the producer's queue stayed full for the commit's time")
+            self.producer.wait(deadline.slice(0.1))
+
+    def _remember_end(self, partition: TablePartition) -> Callable[[int], None]:
+        def told(offset: int) -> None:
+            if offset >= 0:  # a good report may carry no offset: the store then keeps its old one, and replays a little more
+                self._ends[partition] = offset + 1
+
+        return told
+
+    def _offsets_of(self, source: PartitionSource) -> Mapping[Partition, tuple[int, str]]:
+        offsets = {lane.partition: (upto, lane.metadata) for lane, upto in self.unit.lanes.items() if lane.source is source}
+        for partition, (offset, _) in offsets.items():
+            if offset < 0:
+                raise CommitRefused(f"{partition}: {offset} is no offset that may be committed")
+        return offsets
+
+
+__all__ = ["ANY_PARTITION", "SUSPECT_AFTER", "Commit", "Ownership"]

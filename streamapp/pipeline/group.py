@@ -1,0 +1,453 @@
+"""The lanes of this worker: what the group gives and takes, restores, rewinds, and what the polls bring.
+
+Kafka's side arrives on poll threads; lane numbers and states change under the admission's lock; records and actors belong to the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from streamapp.clock import Deadline
+from streamapp.errors import DeadlinePassed, StreamAppError, UnitAborted
+from streamapp.events import Event, log_event
+from streamapp.pipeline.lane import Inlet, Lane, LaneState, Line
+from streamapp.pipeline.overlay import TablePartition
+from streamapp.records import Partition
+
+if TYPE_CHECKING:
+    from streamapp.pipeline.admission import Admission
+    from streamapp.pipeline.process import AgentRun
+    from streamapp.pipeline.spec import TableSpec
+    from streamapp.pipeline.unit_of_work import UnitOfWork
+    from streamapp.ports import CommittedOffset, Fetched, OffsetReader, PartitionSource, Store
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+COMMITTED_WAIT = 30.0
+"""Seconds for one reading of committed offsets; it waits out an open transaction, and is asked again for as long as it takes."""
+
+
+class TableRestore(Protocol):
+    """Opens a table partition's store and brings it up to its changelog's high watermark."""
+
+    def begin(self, table: str, number: int) -> Future[Store]:
+        """Restore from where the store stands. The future raises what the disk or the broker said for good."""
+        ...
+
+    def cancel(self, table: str, number: int) -> None:
+        """Stop it; afterwards it writes no more. One that is not under way is no error."""
+        ...
+
+
+class LaneEvents(Protocol):
+    """What the engine wants to know of lanes. Called on the loop."""
+
+    def lanes_opened(self, lanes: Sequence[Lane]) -> None: ...
+    def lanes_gone(self, lanes: Sequence[Lane]) -> None: ...
+    def lanes_given(self, lanes: Sequence[Lane]) -> None: ...
+    def source_broken(self, source: PartitionSource, failure: Exception) -> None: ...
+
+
+class Group:
+    """A SourceListener, and the owner of every lane."""
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        agents_of: Callable[[str], Sequence[AgentRun]],
+        tables_of: Callable[[str], Sequence[TableSpec]],
+        set_of: Callable[[str], str],
+        offsets: Callable[[], OffsetReader],
+        restore: TableRestore,
+        events: LaneEvents,
+        commit_now: Callable[[Sequence[Lane]], Future[bool]],
+        auto_offset_reset: str,
+        revoke_grace: float,
+        revoke_budget: float,
+    ) -> None:
+        self.lanes: dict[Partition, Lane] = {}
+        self._admission = admission
+        self._agents_of = agents_of
+        self._tables_of = tables_of
+        self._set_of = set_of
+        self._new_offsets = offsets
+        self._offsets: OffsetReader | None = None
+        self._restore = restore
+        self._events = events
+        self._commit_now = commit_now
+        self._reset = auto_offset_reset
+        self._revoke_grace = revoke_grace
+        self._revoke_budget = revoke_budget
+        self._lines: dict[tuple[str, int], Line] = {}
+        self._tables: dict[tuple[str, int], TablePartition] = {}
+        self._in_transit = 0
+        self._loop = asyncio.get_running_loop()
+        self._ending = False
+        self._recoveries: set[asyncio.Task[None]] = set()
+        self._asking = ThreadPoolExecutor(1, "kafka-offsets")
+        self._giving = ThreadPoolExecutor(8, "rebalance")
+
+    async def stop(self) -> None:
+        """End what is under way. The sources are stopped before."""
+        self._ending = True
+        for task in list(self._recoveries):
+            task.cancel()
+        await asyncio.gather(*self._recoveries, return_exceptions=True)
+        if self._offsets is not None:
+            await self._loop.run_in_executor(self._asking, self._offsets.close)
+        self._asking.shutdown(wait=False, cancel_futures=True)
+        self._giving.shutdown(wait=False, cancel_futures=True)
+
+    def table_partition(self, table: str, number: int) -> TablePartition | None:
+        return self._tables.get((table, number))
+
+    def table_partitions(self, table: str) -> list[TablePartition]:
+        """Return the partitions of `table` on this worker that are restored, in order."""
+        running = {
+            lane.tables[table].number: lane.tables[table] for lane in self.lanes.values() if table in lane.tables and lane.running
+        }
+        return [running[number] for number in sorted(running)]
+
+    # --- SourceListener: on the poll threads
+
+    def assigned(self, source: PartitionSource, numbers: Mapping[Partition, int]) -> None:
+        lanes = []
+        with self._admission.lock:
+            for partition, number in numbers.items():
+                key = (self._set_of(partition.topic), partition.number)
+                line = self._lines.setdefault(key, Line(partition.number))
+                lane = Lane(partition, line, number)
+                lane.source = source
+                self.lanes[partition] = lane
+                lanes.append(lane)
+        self._on_loop(self._begin, source, lanes)
+
+    def revoking(self, source: PartitionSource, partitions: Sequence[Partition]) -> Future[None]:
+        """Stop there, let what is in hand finish within the grace, and commit the whole unit: it is one for all partitions."""
+        with self._admission.lock:
+            lanes = [self.lanes[where] for where in partitions if where in self.lanes]
+            for lane in lanes:
+                lane.pause("revoked")
+        return self._giving.submit(self._give_back, lanes)
+
+    def revoked(self, source: PartitionSource, partitions: Sequence[Partition]) -> None:
+        self._on_loop(self._gone, self._close(partitions), "revoked")
+
+    def lost(self, source: PartitionSource, partitions: Sequence[Partition]) -> None:
+        lanes = self._close(partitions)
+        with self._admission.lock:
+            held = [lane for lane in lanes if lane in self._admission.unit.lanes]
+        if held:
+            # A commit under way finds out by itself (step 4), or is past that and is finished.
+            self._admission.fail(UnitAborted("partitions lost: " + ", ".join(str(lane) for lane in held)))
+        log_event(
+            log, logging.WARNING, Event.ASSIGNMENT_LOST, "partitions lost: " + ", ".join(str(where) for where in partitions)
+        )
+        self._on_loop(self._gone, lanes, "lost")
+
+    def numbered(self, source: PartitionSource, numbers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> None:
+        with self._admission.lock:
+            for partition, number in numbers.items():
+                if (lane := self.lanes.get(partition)) is not None:
+                    lane.number = number
+                    lane.running = False
+        self._on_loop(self._opened, dict(numbers), dict(positions))
+
+    def fetched(self, source: PartitionSource, batches: Sequence[Fetched]) -> None:
+        with self._admission.lock:
+            self._in_transit += sum(len(batch.records) for batch in batches)
+        self._on_loop(self._deliver, batches)
+
+    def waiting(self) -> int:
+        return self._in_transit + sum(lane.waiting for lane in list(self.lanes.values()))
+
+    def crowded(self, partition: Partition) -> int:
+        lane = self.lanes.get(partition)
+        return 0 if lane is None else lane.waiting
+
+    def out_of_range(self, source: PartitionSource, partition: Partition) -> None:
+        """Retention overtook the position, or the log was cut: find out where to go on."""
+        with self._admission.lock:
+            lane = self.lanes.get(partition)
+            if lane is None or lane.state is not LaneState.RUNNING:
+                return
+            lane.move(LaneState.REWINDING)
+        self._on_loop(self._recover_soon, [lane])
+
+    def broken(self, source: PartitionSource, failure: Exception) -> None:
+        self._on_loop(self._events.source_broken, source, failure)
+
+    # --- rebalance threads
+
+    def _give_back(self, lanes: Sequence[Lane]) -> None:
+        deadline = Deadline.after(self._revoke_budget)
+        grace = Deadline.after(deadline.slice(self._revoke_grace))
+        while any(self._busy(lane) for lane in lanes) and not grace.passed:
+            time.sleep(0.005)  # a condition of the loop's, looked at from the thread that must not wait on the loop
+        committed = self._commit_now(lanes)
+        try:
+            committed.result(timeout=deadline.left)
+        except TimeoutError:
+            # Closing the lanes makes the unit abort at its step 4; past that, its outcome is the broker's, and the new owner waits.
+            log.warning("revoke: the commit was not finished in time; the unit is given up")
+        self._close([lane.partition for lane in lanes], forget=False)
+
+    @staticmethod
+    def _busy(lane: Lane) -> bool:
+        holder = lane.line.holder
+        return lane.in_hand > 0 or getattr(holder, "lane", None) is lane
+
+    def _close(self, partitions: Sequence[Partition], *, forget: bool = True) -> list[Lane]:
+        lanes = []
+        with self._admission.lock:
+            for partition in partitions:
+                lane = self.lanes.pop(partition, None) if forget else self.lanes.get(partition)
+                if lane is None:
+                    continue
+                if lane.state is not LaneState.CLOSED:
+                    lane.move(LaneState.CLOSED)
+                lanes.append(lane)
+        return lanes
+
+    # --- TransactionListener's part: on the transaction thread
+
+    def still_owned(self, unit: UnitOfWork) -> list[Lane]:
+        with self._admission.lock:
+            return [lane for lane, number in unit.numbers.items() if lane.number != number or lane.state is not LaneState.RUNNING]
+
+    def stop_admission(self) -> None:
+        """Every running lane stands until it is rewound."""
+        with self._admission.lock:
+            for lane in self.lanes.values():
+                if lane.state is LaneState.RUNNING:
+                    lane.move(LaneState.REWINDING)
+
+    def rewind(self) -> None:
+        """Seek every lane that stands back to its committed offset; the poll threads do it, nobody waits for them."""
+        positions: dict[PartitionSource, dict[Partition, int]] = {}
+        with self._admission.lock:
+            for partition, lane in self.lanes.items():
+                if lane.state is LaneState.REWINDING and lane.committed is not None:
+                    positions.setdefault(lane.source, {})[partition] = lane.committed
+        for source, wanted in positions.items():
+            source.open(wanted)
+
+    def recover_all(self) -> None:
+        """Ask the broker what became of the unit: committed offsets and the changelogs' tails, then rewind. Any thread."""
+        self._on_loop(lambda: self._recover_soon([lane for lane in self.lanes.values() if lane.state is LaneState.REWINDING]))
+
+    # --- on the loop
+
+    def _on_loop(self, work: Callable[..., object], *arguments: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(work, *arguments)
+
+    def _begin(self, source: PartitionSource, lanes: list[Lane]) -> None:
+        """New lanes: their agents' inlets, then restore and open them."""
+        for lane in lanes:
+            agents = self._agents_of(lane.partition.topic)
+            lane.exclusive = any(agent.spec.touches_tables for agent in agents)
+            lane.straight = len(agents) == 1 and lane.exclusive
+            lane.inlets = [Inlet(lane, agent, stage) for stage, agent in enumerate(agents)]
+            lane.line.lanes = [other for other in lane.line.lanes if other.partition != lane.partition] + [lane]
+        self._events.lanes_given(lanes)
+        self._recover_soon(lanes)
+
+    def _recover_soon(self, lanes: Sequence[Lane]) -> None:
+        if not lanes or self._ending:
+            return
+        with self._admission.lock:
+            alive = [lane for lane in lanes if lane.state is not LaneState.CLOSED]
+            for lane in alive:
+                lane.move(LaneState.RESTORING)
+        task = self._loop.create_task(self._recover(alive), name="recover " + " ".join(str(lane) for lane in alive))
+        self._recoveries.add(task)
+        task.add_done_callback(self._recovered)
+
+    def _recovered(self, task: asyncio.Task[None]) -> None:
+        self._recoveries.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._events.source_broken(None, failure if isinstance(failure, Exception) else RuntimeError(repr(failure)))  # type: ignore[arg-type]  # no one source's fault
+
+    async def _recover(self, lanes: Sequence[Lane]) -> None:
+        """Restore `lanes` and open them.
+
+        1 committed  the inputs' committed offsets: waits for the old owner's transaction to settle
+        2 restore    then each table partition up to its changelog's high watermark, read anew
+        3 open       seek to the committed offset, under a new lane number
+        """
+        numbers = {lane: lane.number for lane in lanes}
+
+        def alive() -> list[Lane]:
+            return [lane for lane in lanes if lane.number == numbers[lane] and lane.state is LaneState.RESTORING]
+
+        while not await self._read_committed(alive()):
+            pass
+        lines = {lane.line.number: lane for lane in alive()}
+        await asyncio.gather(*(self._restore_line(lane, alive) for lane in lines.values()))
+        ready: dict[PartitionSource, dict[Partition, int]] = {}
+        for lane in alive():
+            self._attach_tables(lane)
+            if lane.committed is not None:
+                ready.setdefault(lane.source, {})[lane.partition] = lane.committed
+        for source, positions in ready.items():
+            source.open(positions)
+
+    async def _read_committed(self, lanes: Sequence[Lane]) -> bool:
+        """Fill in the lanes' committed offsets and metadata; False when it has to be asked again."""
+        if not lanes:
+            return True
+        try:
+            answers = await self._ask(
+                lambda offsets: offsets.committed([lane.partition for lane in lanes], Deadline.after(COMMITTED_WAIT))
+            )
+            for lane in lanes:
+                await self._settle_start(lane, answers[lane.partition])
+        except DeadlinePassed as late:
+            log.warning("still waiting for committed offsets (an open transaction of their last owner?): %s", late)
+            return False
+        return True
+
+    async def _settle_start(self, lane: Lane, answer: CommittedOffset) -> None:
+        """Where to begin: the committed offset, or auto_offset_reset resolved to a number once; never silently from elsewhere."""
+        start, end = await self._ask(lambda offsets: offsets.bounds(lane.partition, Deadline.after(COMMITTED_WAIT)))
+        lane.metadata = answer.metadata
+        lane.committed = answer.offset
+        if answer.offset is None:
+            if self._reset == "error":
+                self._stand(lane, Event.LANE_STALLED, f"{lane}: nothing is committed and auto_offset_reset is error")
+                return
+            lane.committed = start if self._reset == "earliest" else end
+            lane.unresolved = True
+            log_event(
+                log,
+                logging.INFO,
+                Event.START_RESOLVED,
+                f"{lane}: nothing committed yet, begins at {lane.committed} ({self._reset})",
+            )
+        elif answer.offset < start:
+            log_event(
+                log, logging.ERROR, Event.RECORDS_LOST,
+                f"{lane}: {start - answer.offset} records were deleted unread: committed {answer.offset}, log starts at {start}",
+                topic=lane.partition.topic, partition=lane.partition.number, records=start - answer.offset,
+            )  # fmt: skip
+            lane.committed = start
+        elif answer.offset > end:
+            self._stand(
+                lane, Event.OFFSET_BEYOND_END,
+                f"{lane}: committed offset {answer.offset} is beyond the log's end {end}; it stands. "
+                "Was the topic made anew? Reset the group's offset for it, and delete the tables that it feeds",
+            )  # fmt: skip
+
+    @staticmethod
+    def _stand(lane: Lane, event: Event, message: str) -> None:
+        lane.committed = None
+        lane.pause("no position")
+        log_event(log, logging.ERROR, event, message, topic=lane.partition.topic, partition=lane.partition.number)
+
+    async def _ask(self, question: Callable[[OffsetReader], T]) -> T:
+        def ask() -> T:
+            if self._offsets is None:
+                self._offsets = self._new_offsets()
+            return question(self._offsets)
+
+        return await self._loop.run_in_executor(self._asking, ask)
+
+    async def _restore_line(self, lane: Lane, alive: Callable[[], list[Lane]]) -> None:
+        """Bring every table partition of the lane's line up to its changelog."""
+        for spec in self._line_tables(lane):
+            number = lane.line.number
+            wait = 1.0
+            while lane in alive():
+                restoring = asyncio.wrap_future(self._restore.begin(spec.name, number))
+                try:
+                    while not restoring.done():
+                        await asyncio.wait({restoring}, timeout=0.25)
+                        if lane not in alive():
+                            await self._loop.run_in_executor(self._giving, self._restore.cancel, spec.name, number)
+                            restoring.cancel()
+                            return
+                    store = restoring.result()
+                except (OSError, StreamAppError) as failure:
+                    log_event(
+                        log, logging.ERROR, Event.LANE_STALLED,
+                        f"{spec.name}/{number} cannot be restored, trying again in {wait:.0f} s: {failure}", table=spec.name, partition=number,
+                    )  # fmt: skip
+                    await asyncio.sleep(wait)
+                    wait = min(60.0, wait * 2)
+                    continue
+                self._tables[spec.name, number] = TablePartition(spec.name, number, Partition(spec.changelog, number), store)
+                break
+
+    def _line_tables(self, lane: Lane) -> list[TableSpec]:
+        found = {}
+        for topic in {other.partition.topic for other in lane.line.lanes} | {lane.partition.topic}:
+            for spec in self._tables_of(topic):
+                found[spec.name] = spec
+        return list(found.values())
+
+    def _attach_tables(self, lane: Lane) -> None:
+        lane.tables = {
+            spec.name: self._tables[spec.name, lane.line.number]
+            for spec in self._tables_of(lane.partition.topic)
+            if (spec.name, lane.line.number) in self._tables
+        }
+
+    def _opened(self, numbers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> None:
+        """The poll thread has sought: drop what was fetched before, and run."""
+        opened = []
+        for partition, number in numbers.items():
+            lane = self.lanes.get(partition)
+            if lane is None or lane.number != number or lane.state not in (LaneState.RESTORING, LaneState.REWINDING):
+                continue
+            lane.clear()
+            if lane.line.holder is not None and all(other is lane or not other.running for other in lane.line.lanes):
+                lane.line.holder = None
+            for reason in list(lane.pauses):
+                if reason != "revoked":
+                    lane.unpause(reason)
+            lane.next_offset = positions[partition]
+            with self._admission.lock:
+                lane.move(LaneState.RUNNING)
+            opened.append(lane)
+        if opened:
+            self._events.lanes_opened(opened)
+
+    def _deliver(self, batches: Sequence[Fetched]) -> None:
+        with self._admission.lock:
+            self._in_transit -= sum(len(batch.records) for batch in batches)
+        for batch in batches:
+            lane = self.lanes.get(batch.partition)
+            if lane is None or lane.number != batch.number or lane.state is LaneState.CLOSED:
+                continue
+            inlet = lane.inlets[0]
+            if batch.records:
+                inlet.queue.extend(batch.records)
+                if lane.condemned is not None:
+                    inlet.agent.engine.bury_condemned(lane)
+                inlet.agent.offer(inlet, len(batch.records))
+            if batch.end is not None:
+                lane.end_seen = batch.end
+                if not inlet.queue:
+                    inlet.agent.engine.drained(lane)
+
+    def _gone(self, lanes: Sequence[Lane], how: str) -> None:
+        for lane in lanes:
+            lane.clear()
+            for inlet in lane.inlets:
+                inlet.agent.close_inlet(inlet)
+            lane.line.lanes = [other for other in lane.line.lanes if other is not lane]
+            if not lane.line.lanes:
+                lane.line.holder = None
+        if lanes:
+            names = ", ".join(str(lane) for lane in lanes)
+            if how == "revoked":
+                log_event(log, logging.INFO, Event.PARTITIONS_REVOKED, f"partitions given back: {names}", count=len(lanes))
+            self._events.lanes_gone(lanes)

@@ -1,0 +1,180 @@
+"""One assigned partition's records in offset order, and the line that serialises those that may touch tables.
+
+assigned -> restoring -> running <-> rewinding
+    \\_________________\\________\\________\\____-> closed
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from streamapp.errors import InvariantBroken
+from streamapp.records import Partition, RawRecord
+
+if TYPE_CHECKING:
+    from streamapp.pipeline.overlay import TablePartition
+    from streamapp.pipeline.process import AgentRun
+    from streamapp.pipeline.retry import RetryState
+    from streamapp.pipeline.savepoint import Savepoint
+    from streamapp.ports import PartitionSource
+
+
+class LaneState(Enum):
+    ASSIGNED = "assigned"
+    RESTORING = "restoring"
+    RUNNING = "running"
+    REWINDING = "rewinding"
+    CLOSED = "closed"
+
+
+_MOVES = {
+    LaneState.ASSIGNED: {LaneState.RESTORING, LaneState.CLOSED},
+    LaneState.RESTORING: {LaneState.RUNNING, LaneState.RESTORING, LaneState.CLOSED},
+    LaneState.RUNNING: {LaneState.REWINDING, LaneState.RESTORING, LaneState.CLOSED},
+    LaneState.REWINDING: {LaneState.RUNNING, LaneState.REWINDING, LaneState.RESTORING, LaneState.CLOSED},
+    LaneState.CLOSED: set(),
+}
+
+
+class Line:
+    """The same partition number of all topics of a source set: one table partition's records.
+
+    `holder` is whoever runs alone here (a record's savepoint or entry, a tick), from its start to its admission.
+    """
+
+    __slots__ = ("holder", "lanes", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.holder: object | None = None
+        self.lanes: list[Lane] = []
+
+
+class Entry:
+    """A record on a lane where several are in hand at a time, or that several agents read."""
+
+    __slots__ = ("done", "record", "savepoints", "stage", "upto")
+
+    def __init__(self, record: RawRecord, upto: int) -> None:
+        self.record = record
+        self.upto = upto
+        """The next offset once it is done."""
+        self.stage = 0
+        """The index of the agent whose turn it is."""
+        self.savepoints: list[Savepoint] = []
+        self.done = False
+
+
+class Inlet:
+    """One agent's end of one lane: the records that wait for it."""
+
+    __slots__ = ("agent", "decode", "is_ready", "lane", "queue", "retries", "source", "stage", "takes_none")
+
+    def __init__(self, lane: Lane, agent: AgentRun, stage: int) -> None:
+        self.lane = lane
+        self.agent = agent
+        self.stage = stage
+        self.source = agent.sources[lane.partition.topic]
+        self.decode = self.source.decode
+        self.takes_none = self.source.takes_none
+        self.queue: deque[RawRecord | Entry] = deque()
+        self.is_ready = False
+        self.retries: dict[int, RetryState] = {}
+        """Attempts so far, by offset of the records that failed at least once and are not done."""
+
+
+class Lane:
+    """An assigned partition. Its number changes with each assignment and rewind: what carries an older one is dropped."""
+
+    __slots__ = (
+        "committed",
+        "condemned",
+        "end_seen",
+        "exclusive",
+        "in_hand",
+        "inlets",
+        "isolate_until",
+        "line",
+        "metadata",
+        "next_offset",
+        "number",
+        "partition",
+        "paused",
+        "pauses",
+        "running",
+        "source",
+        "state",
+        "straight",
+        "tables",
+        "unresolved",
+        "window",
+    )
+
+    def __init__(self, partition: Partition, line: Line, number: int) -> None:
+        self.partition = partition
+        self.line = line
+        self.number = number
+        self.state = LaneState.ASSIGNED
+        self.running = False
+        """Whether results may be admitted; read and written under the engine's lock."""
+        self.pauses: set[str] = set()
+        self.paused = False
+        """Whether `pauses` holds a reason: no record is started."""
+        self.committed: int | None = None
+        self.unresolved = False
+        """Whether `committed` is auto_offset_reset's answer and not yet the group's: the next unit commits it."""
+        self.metadata = ""
+        """The metadata string of the committed offset; re-sent with every offset."""
+        self.next_offset = 0
+        self.end_seen = 0
+        """The offset of the last PARTITION_EOF: the end, commit markers included."""
+        self.inlets: list[Inlet] = []
+        self.exclusive = True
+        self.straight = True
+        """One agent, one record at a time: no entries are needed."""
+        self.window: deque[Entry] = deque()
+        self.in_hand = 0
+        self.tables: dict[str, TablePartition] = {}
+        self.isolate_until = 0
+        """Below this offset each record is a unit of its own: the search for an output that the broker refuses."""
+        self.condemned: tuple[int, Exception] | None = None
+        """The record at the head whose output the broker refuses: it is dead-lettered without another call."""
+        self.source: PartitionSource
+
+    def move(self, state: LaneState) -> None:
+        """Go to `state`. Raises InvariantBroken on a move that the diagram does not have."""
+        if state not in _MOVES[self.state]:
+            raise InvariantBroken(f"lane {self.partition}: {self.state.value} -> {state.value} is no legal move")
+        self.state = state
+        self.running = state is LaneState.RUNNING
+
+    def pause(self, reason: str) -> None:
+        self.pauses.add(reason)
+        self.paused = True
+
+    def unpause(self, reason: str) -> None:
+        self.pauses.discard(reason)
+        self.paused = bool(self.pauses)
+
+    @property
+    def waiting(self) -> int:
+        """Records fetched and not started."""
+        return sum(len(inlet.queue) for inlet in self.inlets)
+
+    def clear(self) -> None:
+        """Forget every fetched record and every attempt in hand. Under the engine's lock."""
+        for inlet in self.inlets:
+            inlet.queue.clear()
+        for entry in self.window:
+            for savepoint in entry.savepoints:
+                savepoint.is_open = False
+        self.window.clear()
+        self.in_hand = 0
+        self.end_seen = 0
+
+    def __str__(self) -> str:
+        return str(self.partition)
+
+    __repr__ = __str__

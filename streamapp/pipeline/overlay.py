@@ -1,0 +1,72 @@
+"""One table partition as a running worker sees it: the open unit's writes over the committing unit's over the store."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from streamapp.ports import Store
+from streamapp.records import Partition
+
+
+class _Missing:
+    """Marks a key that a layer does not hold; None is a tombstone."""
+
+
+MISSING: Final = _Missing()
+_NOTHING: Final[dict[bytes, bytes | None]] = {}
+
+
+class TablePartition:
+    """Reads go `open` -> `committing` -> `store`. Only admission writes `open`; only the transaction thread clears `committing`.
+
+    Disk never holds what Kafka did not commit: `store` is written from `committing` after the commit, and `committing` stays
+    readable until that batch is written.
+    """
+
+    __slots__ = ("changelog", "committing", "number", "open", "store", "table")
+
+    def __init__(self, table: str, number: int, changelog: Partition, store: Store) -> None:
+        self.table = table
+        self.number = number
+        self.changelog = changelog
+        self.store = store
+        self.open: dict[bytes, bytes | None] = {}
+        self.committing: Mapping[bytes, bytes | None] = _NOTHING
+
+    def read(self, key: bytes) -> bytes | None:
+        """Return the value under `key` with the overlays on top, or None."""
+        value = self.open.get(key, MISSING)
+        if value is MISSING:
+            value = self.committing.get(key, MISSING)
+            if value is MISSING:
+                return self.store.get(key)
+        return value  # type: ignore[return-value]  # the sentinel is gone, which mypy cannot see through dict.get
+
+    def close_unit(self) -> None:
+        """Move the open layer under the committing unit. Under the unit's lock."""
+        self.committing = self.open
+        self.open = {}
+
+    def applied(self) -> None:
+        """Forget the committing layer: the store has it now."""
+        self.committing = _NOTHING
+
+    def drop(self) -> None:
+        """Forget both layers: their transaction did not commit, or it is read back from the changelog."""
+        self.open = {}
+        self.committing = _NOTHING
+
+    def items(self, on_top: Mapping[bytes, bytes | None] | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) in key order, overlays and `on_top` (a record's own writes) included.
+
+        The layers are copied first: the table may change while the caller iterates.
+        """
+        over: dict[bytes, bytes | None] = {**self.committing, **self.open, **(on_top or {})}
+        fresh = ((key, value) for key, value in sorted(over.items()) if value is not None)
+        stored = ((key, value) for key, value in self.store.items() if key not in over)
+        return heapq.merge(fresh, stored, key=lambda pair: pair[0])
+
+    def __repr__(self) -> str:
+        return f"<{self.table}/{self.number}>"

@@ -1,0 +1,356 @@
+"""One agent at work: its actors, the lanes that have records for it, and what becomes of a record that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from streamapp.errors import RecordError, StreamAppError
+from streamapp.events import Event, log_event
+from streamapp.pipeline.cursor import Cursor, Rewound
+from streamapp.pipeline.dedupe import Dedupe
+from streamapp.pipeline.lane import Entry, Inlet
+from streamapp.pipeline.retry import FailureClass, Reason, RetryState, Verdict, Wait, classify, decide
+from streamapp.pipeline.savepoint import Savepoint
+from streamapp.records import RawRecord
+
+if TYPE_CHECKING:
+    from streamapp.pipeline.engine import Engine
+    from streamapp.pipeline.spec import AgentSpec
+
+log = logging.getLogger(__name__)
+
+
+class AgentRun:
+    """An agent of a running worker: `concurrency` actors over the inlets of all its lanes. Everything here runs on the loop."""
+
+    def __init__(self, engine: Engine, spec: AgentSpec) -> None:
+        self.engine = engine
+        self.spec = spec
+        self.name = spec.name
+        self.retry = engine.fitted_retry(spec)
+        self.sources = {source.topic: source for source in spec.sources}
+        self.dedupe: Dedupe | None = (
+            None if spec.dedupe is None else Dedupe(spec.dedupe, engine.dedupe_horizon(spec.dedupe.table))
+        )
+        self.ready: deque[Inlet] = deque()
+        self.waiters: list[Cursor] = []
+        self.cursors = [Cursor(self) for _ in range(spec.concurrency)]
+        self.processed = 0
+        self._alone: dict[Inlet, int] = {}
+        self._stopping = False
+        self._watched: dict[Cursor, tuple[Savepoint, float, bool]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- actors
+
+    def start(self) -> None:
+        """Start the actors; each runs the agent's function until `stop`."""
+        for number, cursor in enumerate(self.cursors):
+            task = asyncio.get_running_loop().create_task(self._act(cursor), name=f"agent {self.name}[{number}]")
+            cursor.task = task
+            self._tasks.append(task)
+            task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Cancel the actors and wait for them. May be called twice."""
+        self._stopping = True
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def restart(self, *, only: set[object] | None = None) -> None:
+        """Make every actor start afresh (`only`: those that hold a record of these lanes): what they hold was dropped."""
+        for cursor in self.cursors:
+            savepoint = cursor.savepoint
+            if only is not None and (savepoint is None or savepoint.lane not in only):
+                continue
+            if savepoint is not None:
+                savepoint.is_open = False
+                cursor.savepoint = None
+            cursor.stale = True
+            if cursor.waiter is None and cursor.task is not None and savepoint is not None:
+                cursor.interrupted = Rewound()
+                cursor.task.cancel()
+        self.wake(len(self.cursors), all_of=True)
+
+    async def _act(self, cursor: Cursor) -> None:
+        """Run the agent's function over and over; a failure is its record's, not the worker's."""
+        while True:
+            cursor.reset()
+            try:
+                await self.spec.run(cursor)
+                idle = cursor.savepoint is None and cursor.record is None
+                cursor.finish()
+                if idle:
+                    await cursor.wait_for_record()
+            except Rewound:
+                continue
+            except asyncio.CancelledError:
+                if cursor.interrupted is None or self._stopping:
+                    raise
+                task = cast("asyncio.Task[None]", asyncio.current_task())
+                task.uncancel()
+                if isinstance(cursor.interrupted, Exception):
+                    cursor.fail(cursor.interrupted)
+            except (MemoryError, RecursionError) as failure:
+                if isinstance(failure, RecursionError):
+                    cursor.fail(failure)
+                    continue
+                raise
+            except Exception as failure:  # user code: whatever it raises is this record's failure
+                cursor.fail(failure)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        failure = task.exception()
+        if failure is not None:
+            self.engine.fatal(failure)
+
+    def watch(self, now: float) -> None:
+        """Look at the records in hand: name the slow ones, and end attempts that take too long. Called a few times a second.
+
+        A record is timed from the first look that found it, so that no clock is read per record.
+        """
+        for cursor in self.cursors:
+            savepoint = cursor.savepoint
+            if savepoint is None or cursor.waiter is not None:
+                self._watched.pop(cursor, None)
+                continue
+            seen = self._watched.get(cursor)
+            if seen is None or seen[0] is not savepoint:
+                self._watched[cursor] = (savepoint, now, False)
+                continue
+            _, since, named = seen
+            if not named and now - since >= self.engine.warn_after:
+                self._watched[cursor] = (savepoint, since, True)
+                log_event(
+                    log, logging.WARNING, Event.SLOW_RECORD,
+                    f"{savepoint.lane}@{savepoint.record.offset()} has been with agent {self.name} for {now - since:.0f} s",
+                    topic=savepoint.lane.partition.topic, partition=savepoint.lane.partition.number,
+                    offset=savepoint.record.offset(), agent=self.name,
+                )  # fmt: skip
+            state = cursor.retry_state()
+            limit = self.retry.attempt_timeout if state is None else state.timeout(self.retry, since)
+            if now - since >= limit and cursor.task is not None and cursor.interrupted is None:
+                cursor.interrupted = TimeoutError(f"agent {self.name} did not finish the record within {limit:g} s")
+                cursor.task.cancel()
+
+    def in_hand_for(self, savepoint: Savepoint) -> float:
+        """Return for about how many seconds the record has been in hand."""
+        for seen, since, _ in self._watched.values():
+            if seen is savepoint:
+                return self.engine.clock.monotonic() - since
+        return 0.0
+
+    # --- which record is next
+
+    def pick(self) -> Inlet | None:
+        """Return an inlet whose first record may start now, the lanes in turn; None when there is none."""
+        if not self.engine.gate_open:
+            return None
+        ready = self.ready
+        for _ in range(len(ready)):
+            inlet = ready.popleft()
+            if not inlet.queue:
+                inlet.is_ready = False
+                continue
+            ready.append(inlet)
+            lane = inlet.lane
+            if lane.paused or not lane.running:
+                continue
+            if lane.line.holder is not None and lane.line.holder is not inlet.queue[0]:
+                continue
+            if not lane.straight and len(lane.window) >= self.engine.lane_bound and not isinstance(inlet.queue[0], Entry):
+                continue
+            if len(ready) > 1 and self.waiters:
+                self.wake(1)
+            return inlet
+        return None
+
+    def offer(self, inlet: Inlet, records: int) -> None:
+        """`inlet` has records: put it in the round and wake as many actors as there are records."""
+        if not inlet.is_ready:
+            inlet.is_ready = True
+            self.ready.append(inlet)
+        if self.waiters:
+            self.wake(records)
+
+    def wake(self, actors: int, *, all_of: bool = False) -> None:
+        """Let waiting actors look again."""
+        for _ in range(len(self.waiters) if all_of else min(actors, len(self.waiters))):
+            waiter = self.waiters.pop(0).waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    def close_inlet(self, inlet: Inlet) -> None:
+        """Forget an inlet whose lane is gone."""
+        inlet.queue.clear()
+        inlet.retries.clear()
+        self._alone.pop(inlet, None)
+        if inlet.is_ready:
+            inlet.is_ready = False
+            self.ready.remove(inlet)
+
+    # --- done
+
+    def advance(self, inlet: Inlet, entry: Entry) -> None:
+        """This agent is done with `entry`: hand it to the next one, or admit what is done in offset order."""
+        lane = inlet.lane
+        entry.stage += 1
+        if entry.stage < len(lane.inlets):
+            following = lane.inlets[entry.stage]
+            following.queue.append(entry)
+            following.agent.offer(following, 1)
+            return
+        entry.done = True
+        self.engine.admit_window(lane)
+
+    def forget_retries(self, inlet: Inlet, savepoint: Savepoint) -> None:
+        """The record is done: its attempts no longer count."""
+        inlet.retries.pop(cast("int", savepoint.record.offset()), None)
+
+    def alone_until(self, inlet: Inlet, record: RawRecord | None) -> bool:
+        """Return whether `record` belongs to a batch that failed and now comes record by record."""
+        until = self._alone.get(inlet)
+        if until is None or record is None:
+            return False
+        if cast("int", record.offset()) < until:
+            return True
+        del self._alone[inlet]
+        return False
+
+    # --- failed
+
+    def failed(self, inlet: Inlet, savepoint: Savepoint, items: list[RawRecord | Entry], failure: Exception, stage: str) -> None:
+        """A record's buffer is dropped: put it back, then wait for the next attempt or write its dead letter."""
+        lane = inlet.lane
+        if not lane.straight:
+            self._release(inlet, savepoint, items)
+        elif lane.line.holder is savepoint:
+            lane.line.holder = None
+        if savepoint.number != lane.number or not lane.running:
+            return  # dropped by a rewind or a revoke meanwhile: it will be read again, here or elsewhere
+        if len(items) > 1:
+            last = items[-1].record if isinstance(items[-1], Entry) else items[-1]
+            self._alone[inlet] = cast("int", last.offset()) + 1
+            self._put_back(inlet, items)
+            return
+        match classify(failure, permanent=self.retry.permanent, transient=self.retry.transient):
+            case FailureClass.FATAL:
+                self.engine.fatal(failure)
+                self._put_back(inlet, items)
+                return
+            case FailureClass.ENGINE:
+                self._put_back(inlet, items)
+                return
+        record = savepoint.record
+        offset = cast("int", record.offset())
+        state = inlet.retries.setdefault(offset, self._new_state(savepoint))
+        self._count(state, stage)
+        match decide(self.retry, state, failure, now=self.engine.clock.monotonic(), random=random.random):
+            case Wait(seconds=seconds):
+                self._put_back(inlet, items)
+                self._back_off(inlet, offset, seconds)
+            case Verdict() as verdict:
+                del inlet.retries[offset]
+                self._bury(inlet, items[0], record, state, verdict.reason, failure, stage)
+
+    def bury_in(self, savepoint: Savepoint, inlet: Inlet, record: RawRecord, failure: Exception, stage: str) -> None:
+        """A record inside a batch cannot be decoded: its dead letter joins the batch's savepoint."""
+        state = self._new_state(savepoint)
+        self._count(state, stage)
+        letter = self.engine.dead_letter(self.spec, record, state, "permanent", failure, stage)
+        if letter is not None:
+            savepoint.send(letter)
+
+    def first_state(self, record: RawRecord, inlet: Inlet) -> RetryState:
+        """Return the attempts of a record whose output was refused: the one that made it."""
+        state = inlet.retries.pop(cast("int", record.offset()), None) or RetryState(started=self.engine.clock.monotonic())
+        self._count(state, "sink")
+        return state
+
+    def _new_state(self, savepoint: Savepoint) -> RetryState:
+        # No clock is read when a record starts; the watch over records in hand knows how long this one has been there.
+        return RetryState(started=self.engine.clock.monotonic() - self.in_hand_for(savepoint))
+
+    def _count(self, state: RetryState, stage: str) -> None:
+        if stage != "decode":
+            state.attempts += 1
+        if state.first_failed_at is None:
+            state.first_failed_at = self.engine.clock.wall()
+
+    def _release(self, inlet: Inlet, savepoint: Savepoint, items: list[RawRecord | Entry]) -> None:
+        lane = inlet.lane
+        if savepoint.number != lane.number:
+            return
+        lane.in_hand -= 1
+        holder: Entry | None = None
+        for entry in items:
+            if isinstance(entry, Entry):
+                entry.savepoints = [kept for kept in entry.savepoints if kept is not savepoint]
+                if entry.savepoints:
+                    holder = entry
+        if lane.exclusive:
+            lane.line.holder = holder
+
+    def _put_back(self, inlet: Inlet, items: list[RawRecord | Entry]) -> None:
+        inlet.queue.extendleft(reversed(items))
+        self.offer(inlet, 1)
+
+    def _back_off(self, inlet: Inlet, offset: int, seconds: float) -> None:
+        """The partition stands still until the next attempt; what was done before is committed, so nothing is held open."""
+        lane = inlet.lane
+        number = lane.number
+        reason = f"retry of {offset} by {self.name}"
+        lane.pause(reason)
+        self.engine.commit_soon(within=seconds)
+
+        def again() -> None:
+            if lane.number == number:
+                lane.unpause(reason)
+                self.engine.wake_line(lane.line)
+
+        asyncio.get_running_loop().call_later(seconds, again)
+
+    def _bury(
+        self,
+        inlet: Inlet,
+        item: RawRecord | Entry,
+        record: RawRecord,
+        state: RetryState,
+        reason: Reason,
+        failure: Exception,
+        stage: str,
+    ) -> None:
+        """The record's dead letter and its offset go into one unit; a record that may not be buried stops its partition."""
+        lane = inlet.lane
+        letter = self.engine.dead_letter(self.spec, record, state, reason, failure, stage)
+        if letter is None:
+            self._put_back(inlet, [item])
+            lane.pause(f"stopped at {record.offset()} by {self.name}: {type(failure).__name__}")
+            log_event(
+                log, logging.ERROR, Event.LANE_STALLED,
+                f"{lane}@{record.offset()}: agent {self.name} has no dead-letter topic, so its partition stands here: "
+                f"{type(failure).__name__}: {_text(failure)}; mend the cause and restart the worker",
+                topic=lane.partition.topic, partition=lane.partition.number, offset=record.offset(), agent=self.name,
+            )  # fmt: skip
+            return
+        savepoint = Savepoint(lane, record, exclusive=lane.exclusive, entry=item if isinstance(item, Entry) else None)
+        savepoint.send(letter)
+        savepoint.is_open = False
+        if isinstance(item, Entry):
+            item.savepoints.append(savepoint)
+            self.advance(inlet, item)
+        else:
+            self.engine.admit(savepoint, cast("int", record.offset()) + 1)
+            self.offer(inlet, 1)
+
+
+def _text(failure: BaseException) -> str:
+    return str(failure) if isinstance(failure, (StreamAppError, RecordError)) else repr(failure)

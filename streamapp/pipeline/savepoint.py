@@ -1,0 +1,123 @@
+"""One attempt at one record: what it sent and wrote, kept apart until the record is admitted."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from streamapp.errors import SavepointEnded, TableNotHere, UsageError
+from streamapp.records import Headers, Outgoing, RawRecord
+
+if TYPE_CHECKING:
+    from streamapp.pipeline.lane import Entry, Lane
+    from streamapp.pipeline.overlay import TablePartition
+
+Writes = "dict[tuple[TablePartition, bytes], bytes | None]"
+
+DLQ_HEADER_PREFIX = "streamapp.dlq."
+"""Headers of a dead letter; they never travel to what a replayed record causes."""
+
+
+def travelling(headers: Headers | None) -> Headers:
+    """Return the headers that travel on from a record to everything that it causes: the user's, in order."""
+    if not headers:
+        return []
+    return [header for header in headers if not header[0].startswith(DLQ_HEADER_PREFIX)]
+
+
+class Savepoint:
+    """The buffer of one attempt: its sends and table writes. Admission alone moves it into the unit of work.
+
+    `exclusive`: it runs alone on its line, so it may touch tables. `below`: savepoints of the same record by earlier agents,
+    whose writes it sees.
+    """
+
+    __slots__ = ("below", "entry", "exclusive", "is_open", "lane", "number", "outputs", "record", "writes")
+
+    def __init__(self, lane: Lane, record: RawRecord, *, exclusive: bool, entry: Entry | None = None) -> None:
+        self.lane = lane
+        self.number = lane.number
+        self.record = record
+        self.exclusive = exclusive
+        self.entry = entry
+        self.is_open = True
+        self.outputs: list[Outgoing] | None = None
+        self.writes: dict[tuple[TablePartition, bytes], bytes | None] | None = None
+        self.below: list[Savepoint] | None = None
+
+    @property
+    def timestamp_ms(self) -> int:
+        """The source record's timestamp, which its outputs inherit; 0 where it has none."""
+        kind, milliseconds = self.record.timestamp()
+        return milliseconds if kind else 0
+
+    @property
+    def headers(self) -> Headers:
+        """The source record's own headers, which its outputs inherit."""
+        headers = self.record.headers()
+        return travelling(headers) if headers else []
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Keep an output until the record is admitted. Raises SavepointEnded when it already is, or was dropped."""
+        if not self.is_open:
+            raise SavepointEnded(self._ended("send"))
+        if self.outputs is None:
+            self.outputs = [outgoing]
+        else:
+            self.outputs.append(outgoing)
+
+    def partition_of(self, table: str, key: bytes) -> TablePartition:
+        """Return the partition of `table` that belongs to this record. Raises TableNotHere, SavepointEnded, UsageError."""
+        if not self.is_open:
+            raise SavepointEnded(self._ended("table access"))
+        if not self.exclusive:
+            raise UsageError(
+                f"table {table} used while records of {self.lane} overlap (concurrency > 1): "
+                "give the agent concurrency=1, or send the records on to an agent of its own that keeps the table"
+            )
+        partition = self.lane.tables.get(table)
+        if partition is None:
+            raise TableNotHere(
+                f"table {table} is not a table of topic {self.lane.partition.topic}: "
+                f"declare it with source={self.lane.partition.topic!r}, or use it from an agent of its own topic"
+            )
+        return partition
+
+    def read(self, partition: TablePartition, key: bytes) -> bytes | None:
+        """Return what this attempt sees under `key`: its own writes, those of the record's earlier agents, the overlays, disk."""
+        if self.writes is not None:
+            try:
+                return self.writes[partition, key]
+            except KeyError:
+                pass
+        if self.below is not None:
+            for earlier in reversed(self.below):
+                if earlier.writes is not None and (partition, key) in earlier.writes:
+                    return earlier.writes[partition, key]
+        return partition.read(key)
+
+    def write(self, partition: TablePartition, key: bytes, value: bytes | None) -> None:
+        """Keep a table write until the record is admitted; None deletes."""
+        if self.writes is None:
+            self.writes = {(partition, key): value}
+        else:
+            self.writes[partition, key] = value
+
+    def written(self, partition: TablePartition) -> dict[bytes, bytes | None]:
+        """Return this record's own writes to `partition`, earlier agents' first."""
+        merged: dict[bytes, bytes | None] = {}
+        for savepoint in (*(self.below or ()), self):
+            for (where, key), value in (savepoint.writes or {}).items():
+                if where is partition:
+                    merged[key] = value
+        return merged
+
+    def _ended(self, what: str) -> str:
+        return (
+            f"{what} for {self.lane}@{self.record.offset()} after that record was done: a task that outlives its record "
+            "cannot join it; await the task before the next record, or start it without the record's context"
+        )
+
+
+current_savepoint: ContextVar[Savepoint | None] = ContextVar("streamapp_savepoint", default=None)
+"""The savepoint that sends and table calls of this context belong to; None outside a record."""

@@ -1,0 +1,78 @@
+"""Work that no record caused: a timer's run, a task's send, expired marks. It joins the unit and is fenced like any other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streamapp.errors import SavepointEnded, TableNotHere
+from streamapp.pipeline.savepoint import Savepoint
+from streamapp.records import Headers
+
+if TYPE_CHECKING:
+    from streamapp.pipeline.engine import Engine
+    from streamapp.pipeline.lane import Lane
+    from streamapp.pipeline.overlay import TablePartition
+
+
+class LineBusy(BaseException):
+    """A tick met a line where a record is in hand: it is run again once it has the line to itself.
+
+    A BaseException, so that the timer's own `except Exception` does not take it for a failure.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__(str(lane))
+        self.lane = lane
+
+
+class TickSavepoint(Savepoint):
+    """The buffer of one run of a timer. Its table calls go to the partition that murmur2 of the key names, if it is ours.
+
+    From its first touch of a line to its admission it has that line to itself.
+    """
+
+    __slots__ = ("engine", "held", "name", "now_ms")
+
+    def __init__(self, engine: Engine, name: str, held: list[Lane], now_ms: int) -> None:
+        self.engine = engine
+        self.name = name
+        self.held = held
+        self.now_ms = now_ms
+        self.is_open = True
+        self.exclusive = True
+        self.entry = None
+        self.outputs = None
+        self.writes = None
+        self.below = None
+
+    @property
+    def timestamp_ms(self) -> int:
+        return self.now_ms
+
+    @property
+    def headers(self) -> Headers:
+        return []
+
+    def partition_of(self, table: str, key: bytes) -> TablePartition:
+        if not self.is_open:
+            raise SavepointEnded(f"table {table} used after the run of {self.name} was over")
+        lane = self.engine.lane_of_key(table, key)
+        if lane is None:
+            raise TableNotHere(
+                f"table {table}: the partition of this key is not on this worker; write it from an agent, "
+                "to which the partition's records come wherever it is"
+            )
+        if lane not in self.held:
+            if lane.line.holder is not None:
+                raise LineBusy(lane)
+            lane.line.holder = self
+            self.held.append(lane)
+        return lane.tables[table]
+
+    def release(self) -> None:
+        """Let the lines go."""
+        self.is_open = False
+        for lane in self.held:
+            if lane.line.holder is self:
+                lane.line.holder = None
+            self.engine.wake_line(lane.line)

@@ -1,0 +1,276 @@
+"""The transaction thread: when a unit is committed, and what happens when it cannot be.
+
+It waits for nothing that the loop does, so a handler that blocks the loop cannot hold a transaction open past its timeout.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Protocol
+
+from streamapp.clock import Clock, Deadline
+from streamapp.errors import (
+    AssignmentLost,
+    BrokerUnreachable,
+    Fatal,
+    OutcomeUnknown,
+    ProducerFenced,
+    ProducerUnusable,
+    RivalWorker,
+    StateUnusable,
+    UnitAborted,
+)
+from streamapp.events import Event, log_event
+from streamapp.faults import FaultPoint, reached
+from streamapp.pipeline.commit import Commit
+
+if TYPE_CHECKING:
+    from streamapp.pipeline.admission import Admission
+    from streamapp.pipeline.lane import Lane
+    from streamapp.pipeline.overlay import TablePartition
+    from streamapp.pipeline.unit_of_work import UnitOfWork
+    from streamapp.ports import TransactionalProducer
+
+log = logging.getLogger(__name__)
+
+SAFE_SHARE = 0.7
+"""Share of the transaction timeout after which a unit has been committed or aborted: past the timeout the broker fences us."""
+
+RIVAL_WINDOW = 60.0
+"""Fenced twice within these seconds, without a timeout of our own: somebody else has our identity."""
+
+
+class TransactionListener(Protocol):
+    """What becomes of units. Called on the transaction thread; nothing here may wait."""
+
+    def still_owned(self, unit: UnitOfWork) -> list[Lane]: ...
+    def unit_committed(self, unit: UnitOfWork, refused: dict[TablePartition, Exception]) -> None: ...
+    def units_dropped(self, cause: Exception, units: Sequence[UnitOfWork], *, unknown: bool) -> None:
+        """Both units are dropped: rewind what is kept, or (`unknown`) ask the broker and restore first."""
+        ...
+
+    def closing_units(self) -> None:
+        """Both units are about to be dropped: stop admission on every lane. Called under no lock."""
+        ...
+
+    def stopped_for(self, failure: BaseException) -> None:
+        """The thread cannot go on."""
+        ...
+
+
+class TransactionThread:
+    """One thread, one producer, one transaction at a time."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        new_producer: Callable[[], TransactionalProducer],
+        listener: TransactionListener,
+        clock: Clock,
+        *,
+        transaction_timeout: float,
+        exactly_once: bool,
+    ) -> None:
+        self.commits = 0
+        self.aborts = 0
+        self.rebuilds = 0
+        self._admission = admission
+        self._new_producer = new_producer
+        self._listener = listener
+        self._clock = clock
+        self._timeout = transaction_timeout
+        self._exactly_once = exactly_once
+        self._stopping = False
+        self._waiting: list[Future[bool]] = []
+        self._closing: list[Lane] = []
+        self._fenced_at: deque[float] = deque(maxlen=2)
+        self._began_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="kafka-txn", daemon=True)
+
+    # --- called from other threads
+
+    def start(self) -> None:
+        """Make the first producer (it ends what a dead predecessor left open) and begin. Raises what the factory raises."""
+        self._admission.producer = self._new_producer()
+        self._thread.start()
+
+    def commit_now(self, closing: Sequence[Lane] = ()) -> Future[bool]:
+        """Commit what is admitted by now. The future tells whether it became durable; True when there was nothing to do.
+
+        `closing`: lanes that are given back. Nothing of them is admitted after this unit is closed: it could only be aborted.
+        """
+        asked: Future[bool] = Future()
+        admission = self._admission
+        with admission.lock:
+            self._waiting.append(asked)
+            self._closing.extend(closing)
+            admission.changed.notify_all()
+        return asked
+
+    def stop(self, deadline: Deadline) -> None:
+        """End the thread and destroy the producer. May be called twice, and before `start`."""
+        admission = self._admission
+        with admission.lock:
+            self._stopping = True
+            admission.changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(deadline.left)
+        if admission.producer is not None:
+            admission.producer.close()
+
+    @property
+    def idle_since_start(self) -> bool:
+        return self.commits == 0
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except BaseException as failure:  # the thread's edge: the worker stops and says why
+            self._listener.stopped_for(failure)
+            for asked in self._waiting:
+                asked.set_result(False)
+
+    def _turn(self) -> bool:
+        admission = self._admission
+        with admission.lock:
+            while True:
+                if admission.failure is not None:
+                    failure: Exception | None = admission.failure
+                    unit = None
+                    break
+                now = self._clock.monotonic()
+                due = admission.commit_at is not None and now >= admission.commit_at
+                if self._waiting or due:
+                    failure = None
+                    asked, self._waiting = self._waiting, []
+                    for lane in self._closing:
+                        lane.running = False
+                    self._closing.clear()
+                    if admission.unit.is_empty:
+                        _answer(asked, durable=True)
+                        continue
+                    unit, transaction_open = admission.close_unit()
+                    break
+                if self._stopping:
+                    return False
+                admission.changed.wait(None if admission.commit_at is None else max(0.0, admission.commit_at - now))
+        if unit is None:
+            asked, self._waiting = self._waiting, []
+            self._drop(failure or UnitAborted(), unknown=isinstance(failure, OutcomeUnknown))
+            _answer(asked, durable=False)
+        else:
+            _answer(asked, durable=self._commit(unit, transaction_open=transaction_open))
+        return True
+
+    def _commit(self, unit: UnitOfWork, *, transaction_open: bool) -> bool:
+        admission = self._admission
+        producer = admission.producer
+        if producer is None:
+            raise Fatal("no producer")
+        opened_at = unit.opened_at if unit.opened_at is not None else self._clock.monotonic()
+        # At least a second: a unit that waited long still gets its try, and the broker's answer decides.
+        deadline = Deadline(max(opened_at + SAFE_SHARE * self._timeout, self._clock.monotonic() + 1.0))
+        commit = Commit(unit, producer, self._listener, transaction_open)
+        try:
+            if self._exactly_once:
+                commit.exactly_once(deadline)
+            else:
+                commit.at_least_once(deadline)
+        except UnitAborted as failure:
+            self._drop(failure, unknown=False, suspect=commit.suspect)
+            return False
+        except ProducerUnusable as failure:
+            self._drop(failure, unknown=commit.asked, timed_out=self._timed_out(opened_at))
+            return False
+        self.commits += 1
+        refused = commit.apply()
+        admission.committed(unit)
+        self._listener.unit_committed(unit, refused)
+        if commit.suspect and self._exactly_once:
+            self._rebuild("coordinator_trouble")
+        if refused:
+            partition, reason = next(iter(refused.items()))
+            self._drop(StateUnusable(f"{partition}: {reason}"), unknown=False)
+        return True
+
+    def _timed_out(self, opened_at: float) -> bool:
+        return self._clock.monotonic() - opened_at >= self._timeout
+
+    def _drop(self, cause: Exception, *, unknown: bool, suspect: bool = False, timed_out: bool = False) -> None:
+        """Abort: drop overlays and buffers, abort the transaction (or replace the producer), have the lanes rewound."""
+        admission = self._admission
+        self.aborts += 1
+        self._listener.closing_units()
+        had_transaction = admission.transaction_open or admission.flight is not None
+        units = admission.drop()
+        log_event(
+            log,
+            logging.WARNING,
+            Event.COMMIT_UNKNOWN if unknown else Event.TRANSACTION_ABORTED,
+            f"unit dropped, its records are read again: {type(cause).__name__}: {cause}",
+            cause=type(cause).__name__,
+        )
+        reached(FaultPoint.ABORT_BEFORE_REWIND)
+        if isinstance(cause, ProducerUnusable):
+            if isinstance(cause, ProducerFenced) and not timed_out:
+                self._note_fence()
+            self._rebuild("fenced" if isinstance(cause, ProducerFenced) else "unknown_outcome")
+        elif had_transaction and self._exactly_once and admission.producer is not None:
+            began = self._clock.monotonic()
+            try:
+                admission.producer.abort(Deadline.after(SAFE_SHARE * self._timeout))
+            except (ProducerUnusable, UnitAborted) as failure:
+                self._rebuild(type(failure).__name__)
+            else:
+                if suspect or self._clock.monotonic() - began >= 0.4:  # as SUSPECT_AFTER: the abort is an EndTxn too
+                    self._rebuild("coordinator_trouble")
+        elif had_transaction and not self._exactly_once:
+            self._rebuild("delivery_failed")
+        self._listener.units_dropped(cause, units, unknown=unknown)
+        reached(FaultPoint.ABORT_AFTER_REWIND)
+        admission.resume()
+
+    def _note_fence(self) -> None:
+        now = self._clock.monotonic()
+        self._fenced_at.append(now)
+        if len(self._fenced_at) == 2 and now - self._fenced_at[0] < RIVAL_WINDOW:
+            raise RivalWorker(
+                "fenced twice within a minute: another live worker has this worker id; give each worker its own STREAMAPP_WORKER_ID"
+            )
+
+    def _rebuild(self, reason: str) -> None:
+        """Replace the producer by one with the same transactional.id: it waits out and fences whatever the old one left."""
+        admission = self._admission
+        old, admission.producer = admission.producer, None
+        if old is not None:
+            old.close()
+        reached(FaultPoint.IN_PRODUCER_REBUILD)
+        self.rebuilds += 1
+        wait = 0.1
+        while not self._stopping:
+            try:
+                admission.producer = self._new_producer()
+            except (BrokerUnreachable, ProducerUnusable, UnitAborted) as failure:
+                log.warning("no new producer yet, trying again in %.1f s: %s", wait, failure)
+                with admission.lock:
+                    if not self._stopping:
+                        admission.changed.wait(wait)
+                wait = min(5.0, wait * 2)
+            else:
+                log_event(log, logging.WARNING, Event.PRODUCER_REBUILT, f"new producer under the same id: {reason}", cause=reason)
+                return
+
+
+def _answer(asked: Sequence[Future[bool]], *, durable: bool) -> None:
+    for future in asked:
+        future.set_result(durable)
+
+
+__all__ = ["AssignmentLost", "TransactionListener", "TransactionThread"]

@@ -1,0 +1,49 @@
+"""What one transaction makes durable: outputs, table writes, and the offsets of the records that caused them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from streamapp.records import Outgoing
+
+if TYPE_CHECKING:
+    from streamapp.pipeline.lane import Lane
+    from streamapp.pipeline.overlay import TablePartition
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A timer's run whose work is in a unit: run again if the unit is dropped."""
+
+    function: Callable[[], Awaitable[None]]
+    name: str
+    on_leader: bool
+
+
+class UnitOfWork:
+    """Collected under the engine's lock until it is closed; then the transaction thread alone has it."""
+
+    __slots__ = ("dirty", "lanes", "numbers", "opened_at", "outbox", "produced", "records", "size_bytes", "ticks")
+
+    def __init__(self) -> None:
+        self.opened_at: float | None = None
+        """Monotonic seconds of the first admission; None while it is empty."""
+        self.lanes: dict[Lane, int] = {}
+        """The next offset after each lane's last admitted record."""
+        self.numbers: dict[Lane, int] = {}
+        """The lane number under which that was admitted; filled when the unit is closed."""
+        self.dirty: dict[TablePartition, None] = {}
+        self.outbox: list[Outgoing] = []
+        """Admitted outputs not yet given to the producer, in order."""
+        self.produced = 0
+        """Outputs given to the producer before the unit was closed."""
+        self.records = 0
+        self.size_bytes = 0
+        """Bytes of the overlay, roughly: keys and values written."""
+        self.ticks: list[Tick] = []
+
+    @property
+    def is_empty(self) -> bool:
+        return self.opened_at is None

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import datetime
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -14,7 +15,7 @@ from streamapp.pipeline.decode import decoder_for, encoder_for, explain_decode_e
 
 decode = decoder_for(Order)
 
-GOOD = {"order_id": "A-1", "customer": "ann", "sku": "S-9", "quantity": 2, "unit_price_cents": 450}
+GOOD: dict[str, Any] = {"order_id": "A-1", "customer": "ann", "sku": "S-9", "quantity": 2, "unit_price_cents": 450}
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 
 
@@ -25,7 +26,7 @@ class Number(str):
 
 
 def contract_accepts(raw: bytes) -> bool:
-    def refuse(text):
+    def refuse(text: str) -> Any:
         raise ValueError(text)
 
     try:
@@ -35,11 +36,11 @@ def contract_accepts(raw: bytes) -> bool:
     if not isinstance(document, dict):
         return False
 
-    def is_name(name):
+    def is_name(name: str) -> Any:
         value = document.get(name)
         return type(value) is str and 1 <= len(value) <= 64 and not any("\ud800" <= c <= "\udfff" for c in value)
 
-    def is_int(name, low, high):
+    def is_int(name: str, low: int, high: int) -> Any:
         value = document.get(name)
         return type(value) is int and low <= value <= high
 
@@ -52,7 +53,7 @@ def contract_accepts(raw: bytes) -> bool:
     )
 
 
-def is_time(text):
+def is_time(text: str) -> Any:
     if not RFC3339.fullmatch(text):
         return False
     try:
@@ -116,26 +117,26 @@ times = st.one_of(
 @example("quantity", "1.0")
 @example("quantity", "1e2")
 @example("unit_price_cents", "-0")
-def test_an_integer_is_a_json_integer_in_range(field, text):
+def test_an_integer_is_a_json_integer_in_range(field: str, text: str) -> None:
     raw = with_text(field, text)
     assert accepts(raw) == contract_accepts(raw)
 
 
 @given(st.sampled_from(["order_id", "customer", "sku"]), texts)
-def test_a_name_has_1_to_64_code_points(field, text):
+def test_a_name_has_1_to_64_code_points(field: str, text: str) -> None:
     raw = with_text(field, text)
     assert accepts(raw) == contract_accepts(raw)
 
 
 @given(times)
-def test_placed_at_is_a_time_with_a_zone_or_nothing(text):
+def test_placed_at_is_a_time_with_a_zone_or_nothing(text: str) -> None:
     # isoformat writes offsets with seconds for some historic zones, which is no RFC 3339.
     raw = with_text("placed_at", text)
     assert accepts(raw) == contract_accepts(raw)
 
 
 @given(st.sets(st.sampled_from(sorted(GOOD)), min_size=1))
-def test_a_missing_field_or_null_is_missing(names):
+def test_a_missing_field_or_null_is_missing(names: set[str]) -> None:
     left_out = {name: value for name, value in GOOD.items() if name not in names}
     for document in (left_out, left_out | dict.fromkeys(names)):
         raw = json.dumps(document).encode()
@@ -153,7 +154,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text().filter(lambda name: name not in {*GOOD, "placed_at"}), json_values, max_size=4))
-def test_unknown_fields_are_ignored(more):
+def test_unknown_fields_are_ignored(more: dict[str, Any]) -> None:
     assert decode(json.dumps(more | GOOD, ensure_ascii=False).encode("utf-8")) == Order(**GOOD)
 
 
@@ -163,14 +164,14 @@ def test_unknown_fields_are_ignored(more):
 @example(b"\xef\xbb\xbf", 0)
 @example(b"\0", 90)
 @example(b"{}", 90)
-def test_no_bytes_are_misread(noise, place):
+def test_no_bytes_are_misread(noise: bytes, place: Any) -> None:
     good = json.dumps(GOOD).encode()
     for raw in (noise, good[:place] + noise + good[place:], good[:place] + noise):
         assert accepts(raw) == contract_accepts(raw)
 
 
 @pytest.mark.parametrize("junk", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80"])
-def test_broken_utf8_in_an_ignored_field_is_not_json(junk):
+def test_broken_utf8_in_an_ignored_field_is_not_json(junk: bytes) -> None:
     raw = json.dumps(GOOD).encode()[:-1] + b',"note":"' + junk + b'"}'
     with pytest.raises(UnicodeDecodeError) as caught:
         decode(raw)
@@ -195,7 +196,7 @@ def test_broken_utf8_in_an_ignored_field_is_not_json(junk):
         ("placed_at", "0", "mistyped:placed_at"),
     ],
 )
-def test_the_code_names_kind_and_field(field, text, code):
+def test_the_code_names_kind_and_field(field: str, text: str, code: str) -> None:
     raw = with_text(field, text)
     with pytest.raises(Exception) as caught:  # noqa: PT011
         decode(raw)
@@ -204,7 +205,7 @@ def test_the_code_names_kind_and_field(field, text, code):
     assert told.code == code
 
 
-def test_outputs_have_exactly_their_fields():
+def test_outputs_have_exactly_their_fields() -> None:
     priced = PricedOrder("A-1", "ann", "S-9", 2, 900, 3, 10**20)
     assert json.loads(encoder_for(PricedOrder)(priced) or b"") == {
         "order_id": "A-1", "customer": "ann", "sku": "S-9", "quantity": 2, "total_cents": 900,

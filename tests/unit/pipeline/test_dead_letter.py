@@ -1,7 +1,10 @@
 """A dead letter keeps the source record's bytes, stays within its caps, and brings back where the record came from."""
 
+from __future__ import annotations
+
 import hashlib
 import json
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -22,69 +25,76 @@ from streamapp.pipeline.dead_letter import (
     record_size,
     stage_of,
 )
-from streamapp.records import Position
+from streamapp.records import Headers, Position
 
 WRITER = Writer(app="shop", group="shop", worker="w-1", version="1.4.0", transactional_id="shop-w-1")
 DLQ = DeadLetterTopic(name="orders-dlq", partitions=8)
 
 
 class Raw:
-    def __init__(self, key=b"ann", value=b"{}", headers=None, place=("orders", 3, 1842), timestamp=(1, 1_700_000_000_123)):
+    def __init__(
+        self,
+        key: bytes | None = b"ann",
+        value: bytes | None = b"{}",
+        headers: Headers | None = None,
+        place: tuple[str, int, int] = ("orders", 3, 1842),
+        timestamp: tuple[int, int] = (1, 1_700_000_000_123),
+    ) -> None:
         self._key, self._value, self._headers, self._place, self._timestamp = key, value, headers, place, timestamp
 
-    def topic(self):
+    def topic(self) -> Any:
         return self._place[0]
 
-    def partition(self):
+    def partition(self) -> Any:
         return self._place[1]
 
-    def offset(self):
+    def offset(self) -> Any:
         return self._place[2]
 
-    def key(self):
+    def key(self) -> Any:
         return self._key
 
-    def value(self):
+    def value(self) -> Any:
         return self._value
 
-    def headers(self):
+    def headers(self) -> Any:
         return self._headers
 
-    def timestamp(self):
+    def timestamp(self) -> Any:
         return self._timestamp
 
 
-def raised(exc):
+def raised(exc: BaseException) -> Any:
     try:
         raise exc
     except BaseException as caught:
         return caught
 
 
-def failure(exc=None, **fields):
-    known = {
+def failure(exc: BaseException | None = None, **fields: Any) -> Any:
+    known: dict[str, Any] = {
         "agent": "order_processor", "exception": exc or raised(RuntimeError("boom")), "stage": "handler",
         "reason": "retries-exhausted", "attempts": 2, "first_failed_at": 1_700_000_001.5, "failed_at": 1_700_000_002.0,
     }  # fmt: skip
     return Failure(**(known | fields))
 
 
-def buried(record=None, fail=None, topic=DLQ):
+def buried(record: Any = None, fail: Any = None, topic: Any = DLQ) -> Any:
     return bury(record or Raw(), fail or failure(), writer=WRITER, topic=topic)
 
 
-def headers_of(burial):
+def headers_of(burial: Any) -> Any:
     return burial.outgoing[5]
 
 
-def told(burial):
+def told(burial: Any) -> Any:
     """Our headers, each of which must be there once."""
     ours = [(name.removeprefix(PREFIX), value.decode()) for name, value in headers_of(burial) if name.startswith(PREFIX)]
     assert len(dict(ours)) == len(ours)
     return dict(ours)
 
 
-def theirs(burial):
+def theirs(burial: Any) -> Any:
     return [header for header in headers_of(burial) if not header[0].startswith(PREFIX)]
 
 
@@ -102,8 +112,8 @@ texts = st.text(st.characters()) | st.text(min_size=1).map(lambda text: text * 5
 
 
 @st.composite
-def exceptions(draw):
-    def plain():
+def exceptions(draw: Any) -> Any:
+    def plain() -> Any:
         text = draw(texts)
         base = draw(st.sampled_from([RuntimeError, ValueError, KeyError, OSError, UnicodeError]))
         kind = draw(st.sampled_from(["base", "named", "unprintable", "decode"]))
@@ -129,7 +139,9 @@ def exceptions(draw):
     exceptions(), st.none() | st.binary(max_size=300), st.none() | st.binary(max_size=200_000), any_headers, places,
     st.sampled_from([None, 40_000, 100_000]), st.booleans(), st.sampled_from(["handler", "decode", "validate", "process"]),
 )  # fmt: skip
-def test_whatever_comes_the_record_is_within_the_caps(exc, key, value, headers, place, max_bytes, streams, stage):  # noqa: PLR0917
+def test_whatever_comes_the_record_is_within_the_caps(
+    exc: BaseException, key: Any, value: Any, headers: Any, place: Any, max_bytes: int | None, streams: bool, stage: Any
+) -> None:
     topic = DeadLetterTopic(name="dlq", partitions=5, max_bytes=max_bytes, streams_headers=streams)
     burial = bury(Raw(key, value, headers, place), failure(exc, stage=stage), writer=WRITER, topic=topic)
     name, out_value, out_key, partition, timestamp, out_headers = burial.outgoing
@@ -140,7 +152,7 @@ def test_whatever_comes_the_record_is_within_the_caps(exc, key, value, headers, 
     assert len(facts["exception.message"].encode()) <= 1024
     assert len(facts["exception.stacktrace"].encode()) <= 8 * 1024
     ours = [header for header in out_headers if header[0].startswith((PREFIX, "__streams.errors."))]
-    assert sum(len(name) + len(value) for name, value in ours) <= 32 * 1024
+    assert sum(len(name) + len(value or b"") for name, value in ours) <= 32 * 1024
     assert (out_value is None) == (value is None or "value" in burial.truncated)
     assert (out_key is None) == (key is None or "key" in burial.truncated)
     assert facts.get("truncated", "") == ",".join(burial.truncated)
@@ -148,7 +160,7 @@ def test_whatever_comes_the_record_is_within_the_caps(exc, key, value, headers, 
 
 @settings(deadline=None)
 @given(st.none() | st.binary(), st.none() | st.binary(), user_headers)
-def test_key_value_and_user_headers_are_the_records_bytes(key, value, headers):
+def test_key_value_and_user_headers_are_the_records_bytes(key: Any, value: Any, headers: Any) -> None:
     burial = buried(Raw(key, value, headers))
     assert (burial.outgoing[2], burial.outgoing[1]) == (key, value)
     assert theirs(burial) == headers
@@ -157,7 +169,7 @@ def test_key_value_and_user_headers_are_the_records_bytes(key, value, headers):
 
 @settings(deadline=None)
 @given(places, st.tuples(st.integers(0, 2), st.integers(-1, 2**62)))
-def test_the_source_is_brought_back_exactly(place, timestamp):
+def test_the_source_is_brought_back_exactly(place: Any, timestamp: Any) -> None:
     letter = read_dead_letter(headers_of(buried(Raw(place=place, timestamp=timestamp))))
     assert letter is not None
     assert letter.source == Position(*place)
@@ -167,7 +179,7 @@ def test_the_source_is_brought_back_exactly(place, timestamp):
     assert parse_id(letter.id) == (letter.source, "order_processor")
 
 
-def test_every_header_is_written_whole():
+def test_every_header_is_written_whole() -> None:
     cause = raised(ConnectionRefusedError("no"))
     exc = RuntimeError("boom")
     exc.__cause__ = cause
@@ -194,15 +206,15 @@ def test_every_header_is_written_whole():
     assert (letter.cause, letter.message, letter.fingerprint) == ("ConnectionRefusedError: no", "boom", burial.fingerprint)
 
 
-def test_earlier_dead_letter_headers_are_replaced():
+def test_earlier_dead_letter_headers_are_replaced() -> None:
     first = buried(Raw(headers=[("a", b"1"), ("a", None)]))
     again = buried(Raw(headers=headers_of(first), place=("orders", 3, 1900)))
     assert theirs(again) == [("a", b"1"), ("a", None)]
     assert told(again)["id"] == "orders/3/1900@order_processor"
 
 
-def test_a_replayed_record_keeps_the_identity_of_its_first_failure():
-    replayed = [
+def test_a_replayed_record_keeps_the_identity_of_its_first_failure() -> None:
+    replayed: Headers = [
         ("a", b"1"),
         (PREFIX + "replay-of", b"orders/3/1842@order_processor"),
         (PREFIX + "replay-count", b"2"),
@@ -215,34 +227,34 @@ def test_a_replayed_record_keeps_the_identity_of_its_first_failure():
     assert letter.replayed_at is not None
 
 
-def test_the_replay_of_another_agents_failure_is_a_first_failure():
-    replayed = [(PREFIX + "replay-of", b"orders/3/1842@billing")]
+def test_the_replay_of_another_agents_failure_is_a_first_failure() -> None:
+    replayed: Headers = [(PREFIX + "replay-of", b"orders/3/1842@billing")]
     assert buried(Raw(headers=replayed, place=("orders", 3, 2210))).id == "orders/3/2210@order_processor"
 
 
-def test_the_users_headers_travel_on_and_ours_do_not():
+def test_the_users_headers_travel_on_and_ours_do_not() -> None:
     assert outgoing_headers(None) == []
     user = [("a", b"1"), ("streamapp.trace", b"x"), ("a", None)]
     assert outgoing_headers([user[0], (PREFIX + "epoch", b"1"), *user[1:]]) == user
 
 
-def dive(depth):
+def dive(depth: int) -> None:
     if depth:
         dive(depth - 1)
     raise ValueError("bottom") from raised(KeyError("root"))
 
 
-def deep(depth):
+def deep(depth: int) -> Any:
     with pytest.raises(ValueError, match="bottom") as caught:
         dive(depth)
     return caught.value
 
 
-def test_what_does_not_fit_is_cut_in_order():
+def test_what_does_not_fit_is_cut_in_order() -> None:
     large, small = ("large", b"h" * 2000), ("small", b"h")
     record = Raw(b"k" * 3000, b"v" * 3000, [large, small])
 
-    def cut_at(max_bytes):
+    def cut_at(max_bytes: int | None) -> Any:
         return buried(record, failure(deep(60)), DeadLetterTopic(name="d", partitions=1, max_bytes=max_bytes))
 
     whole = record_size(*[cut_at(None).outgoing[i] for i in (2, 1, 5)])
@@ -258,13 +270,13 @@ def test_what_does_not_fit_is_cut_in_order():
     assert (letter.truncated, letter.value_size, letter.key_size) == (last.truncated, 3000, 3000)
 
 
-def test_a_long_message_is_cut_between_characters():
+def test_a_long_message_is_cut_between_characters() -> None:
     burial = buried(fail=failure(raised(RuntimeError("é" * 2000))))
     assert told(burial)["exception.message"] == "é" * 512
     assert burial.truncated == ("message",)
 
 
-def test_a_deep_stack_keeps_its_inner_frames_and_its_cause():
+def test_a_deep_stack_keeps_its_inner_frames_and_its_cause() -> None:
     burial = buried(fail=failure(deep(400)))
     stack = told(burial)["exception.stacktrace"]
     assert burial.truncated == ("stack",)
@@ -273,19 +285,19 @@ def test_a_deep_stack_keeps_its_inner_frames_and_its_cause():
     assert burial.fingerprint == buried(fail=failure(deep(3))).fingerprint
 
 
-def test_an_exception_that_cannot_be_printed():
+def test_an_exception_that_cannot_be_printed() -> None:
     class Rude(Exception):
-        def __str__(self):
+        def __str__(self) -> str:
             raise RuntimeError("no")
 
     assert told(buried(fail=failure(raised(Rude()))))["exception.message"] == "<unprintable Rude>"
 
 
-def test_a_hook_rewrites_message_cause_and_stack():
+def test_a_hook_rewrites_message_cause_and_stack() -> None:
     exc = RuntimeError("card 4111")
     exc.__cause__ = ValueError("card 4111")
 
-    def redact(message, stack):
+    def redact(message: str, stack: str) -> Any:
         return message.replace("4111", "…"), stack.replace("4111", "…")
 
     topic = DeadLetterTopic(name="d", partitions=1, redact=redact, streams_headers=True)
@@ -293,14 +305,17 @@ def test_a_hook_rewrites_message_cause_and_stack():
     assert b"4111" not in b"".join(value for _, value in headers_of(burial))
 
 
-def test_a_hook_that_raises_hides_everything():
-    topic = DeadLetterTopic(name="d", partitions=1, redact=lambda message, stack: 1 / 0)
+def test_a_hook_that_raises_hides_everything() -> None:
+    def fail(message: str, stack: str) -> tuple[str, str]:
+        raise ZeroDivisionError
+
+    topic = DeadLetterTopic(name="d", partitions=1, redact=fail)
     facts = told(buried(topic=topic))
     assert (facts["exception.message"], facts["exception.stacktrace"]) == ("<redaction failed: ZeroDivisionError>", "")
 
 
-def test_kafka_streams_headers_on_request():
-    earlier = [("__streams.errors.topic", b"old"), ("a", b"1")]
+def test_kafka_streams_headers_on_request() -> None:
+    earlier: Headers = [("__streams.errors.topic", b"old"), ("a", b"1")]
     burial = buried(Raw(headers=earlier), topic=DeadLetterTopic(name="d", partitions=1, streams_headers=True))
     streams = {name: value for name, value in headers_of(burial) if name.startswith("__streams.errors.")}
     assert {name.removeprefix("__streams.errors.") for name in streams} == {
@@ -313,27 +328,28 @@ def test_kafka_streams_headers_on_request():
 # --- fingerprints ----------------------------------------------------------------------------------------------------
 
 HANDLER = """
-def price(order):
+def price(order: Any) -> Any:
     {padding}
     raise ValueError({message!r})
 
-def handler(order):
+def handler(order: Any) -> Any:
     return price(order)
 """
 
 
-def fail_in(source, module="agents.pricing", file="/srv/shop/agents/pricing.py"):
-    scope = {"__name__": module}
+def fail_in(source: str, module: str = "agents.pricing", file: str = "/srv/shop/agents/pricing.py") -> Any:
+    scope: dict[str, Any] = {"__name__": module}
     exec(compile(source, file, "exec"), scope)
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message varies
         scope["handler"](None)
-    return caught.value.with_traceback(caught.value.__traceback__.tb_next)  # without this function's own frame
+    trace = caught.value.__traceback__
+    return caught.value.with_traceback(trace.tb_next if trace else None)  # without this function's own frame
 
 
 @settings(deadline=None)
 @given(st.text(max_size=50), st.integers(0, 40))
 @example("", 0)
-def test_a_fingerprint_outlives_lines_and_messages(message, lines):
+def test_a_fingerprint_outlives_lines_and_messages(message: str, lines: int) -> None:
     exc = fail_in("\n" * lines + HANDLER.format(padding="pass", message=message))
     parts = ["handler", "builtins.ValueError", "builtins.ValueError", "agents.pricing:handler", "agents.pricing:price"]
     frames = [frame for frame in dead_letter.frames_of(exc) if frame.is_users]
@@ -341,7 +357,7 @@ def test_a_fingerprint_outlives_lines_and_messages(message, lines):
     assert fingerprint(exc, "handler") == hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def test_a_fingerprint_tells_functions_stages_and_causes_apart():
+def test_a_fingerprint_tells_functions_stages_and_causes_apart() -> None:
     here = HANDLER.format(padding="pass", message="x")
     exc, elsewhere = fail_in(here), fail_in(here.replace("price", "cost"))
     kinds = {fingerprint(exc, "handler"), fingerprint(exc, "sink"), fingerprint(elsewhere, "handler")}
@@ -359,12 +375,12 @@ def test_a_fingerprint_tells_functions_stages_and_causes_apart():
         ("importlib._bootstrap", "<frozen importlib._bootstrap>"),
     ],
 )
-def test_only_the_users_frames_count(module, file):
+def test_only_the_users_frames_count(module: str, file: str) -> None:
     exc = fail_in(HANDLER.format(padding="pass", message="x"), module, file)
     assert [frame.function for frame in dead_letter.frames_of(exc) if frame.is_users] == []
 
 
-def test_a_decoding_failure_is_known_by_its_code():
+def test_a_decoding_failure_is_known_by_its_code() -> None:
     missing, other = ValidationFailed("a", code="missing:quantity"), ValidationFailed("b", code="missing:quantity")
     assert fingerprint(raised(missing), "validate") == fingerprint(other, "validate")
     assert fingerprint(missing, "validate") != fingerprint(ValidationFailed(code="missing:sku"), "validate")
@@ -376,21 +392,21 @@ def test_a_decoding_failure_is_known_by_its_code():
 
 
 @given(any_headers)
-def test_foreign_headers_are_no_dead_letter_and_raise_nothing(headers):
+def test_foreign_headers_are_no_dead_letter_and_raise_nothing(headers: Any) -> None:
     letter = read_dead_letter(headers)
     assert letter is None or letter.id
 
 
 @pytest.mark.parametrize("text", ["", "a", "a/1", "a/1/2", "a/1/2@", "/1/2@x", "a/x/2@x", "a/1/-2@x", "a/1/²@x"])
-def test_text_that_is_no_id(text):
+def test_text_that_is_no_id(text: str) -> None:
     assert parse_id(text) is None
 
 
-def test_an_agent_may_have_an_at_sign_in_its_name():
+def test_an_agent_may_have_an_at_sign_in_its_name() -> None:
     assert parse_id("a/1/2@x@y") == (Position("a", 1, 2), "x@y")
 
 
-def test_times_and_numbers_that_cannot_be_read_are_left_out():
+def test_times_and_numbers_that_cannot_be_read_are_left_out() -> None:
     headers = [*headers_of(buried()), (PREFIX + "failed-at", b"soon"), (PREFIX + "attempts", b"many")]
     letter = read_dead_letter(headers)
     assert letter is not None

@@ -1,6 +1,7 @@
 """faust.Record travels as it does between Faust apps."""
 
 import json
+from typing import Any
 
 import faust
 import pytest
@@ -9,6 +10,13 @@ from faust.models.fields import StringField
 from streamapp.errors import DecodeFailed, SettingInvalid, ValidationFailed
 from streamapp.pipeline.decode import decoder_for, encoder_for, explain_decode_error
 from streamapp.worker.models import named_codec
+
+
+def written(type_: Any, value: object, **options: Any) -> bytes:
+    raw = encoder_for(type_, **options)(value)
+    assert raw is not None
+    return raw
+
 
 SECRET = "4111111111111111"
 
@@ -22,28 +30,28 @@ class Blob(faust.Record, serializer="json|binary"):
     x: int
 
 
-def test_a_record_keeps_its_namespace():
-    raw = encoder_for(Payment)(Payment(amount=1, payer="ann"))
+def test_a_record_keeps_its_namespace() -> None:
+    raw = written(Payment, Payment(amount=1, payer="ann"))
     assert json.loads(raw) == {"amount": 1, "payer": "ann", "__faust": {"ns": Payment._options.namespace}}
     assert decoder_for(Payment)(raw) == Payment(amount=1, payer="ann")
-    assert json.loads(encoder_for(None)(Payment(amount=1)))["__faust"]
+    assert json.loads(written(None, Payment(amount=1)))["__faust"]
 
 
-def test_the_records_own_serializer_wins():
-    raw = encoder_for(Blob, serializer=named_codec("json"))(Blob(x=1))
+def test_the_records_own_serializer_wins() -> None:
+    raw = written(Blob, Blob(x=1), serializer=named_codec("json"))
     assert not raw.startswith(b"{")
     assert decoder_for(Blob, serializer=named_codec("json"))(raw) == Blob(x=1)
 
 
-def test_a_chain_of_codecs():
+def test_a_chain_of_codecs() -> None:
     codec = named_codec("json|binary")
-    raw = encoder_for(Payment, serializer=codec)(Payment(amount=1))
+    raw = written(Payment, Payment(amount=1), serializer=codec)
     assert not raw.startswith(b"{")
     assert decoder_for(Payment, serializer=codec)(raw) == Payment(amount=1)
 
 
 @pytest.mark.parametrize("name", ["nope", "nope|json"])
-def test_an_unknown_codec_is_refused(name):
+def test_an_unknown_codec_is_refused(name: str) -> None:
     with pytest.raises(SettingInvalid):
         named_codec(name)
 
@@ -59,7 +67,7 @@ def test_an_unknown_codec_is_refused(name):
         (b'{"amount":1,"payer":"4111111111111111"}', ValidationFailed, "rejected:payer"),
     ],
 )
-def test_failures_are_told_without_the_value(raw, kind, code):
+def test_failures_are_told_without_the_value(raw: bytes, kind: Any, code: str) -> None:
     with pytest.raises(DecodeFailed) as caught:
         decoder_for(Payment)(raw)
     told = explain_decode_error(caught.value, Payment, raw)

@@ -207,9 +207,10 @@ def _escaped(text: str) -> str:
     return "".join(chr(code) if 32 <= code < 127 else f"\\u{code:04x}" for code in codes)
 
 
-# Three files of 10 MB at most, whatever happens. `kafka.server.KafkaConfig` and its like print all settings at each start.
+# Three files of 10 MB at most, whatever happens. Without its own shutdown hook, which would run beside Kafka's, the log tells the
+# whole of a stop. The loggers that print every setting at each start are quiet.
 LOG4J2 = """<?xml version="1.0" encoding="UTF-8"?>
-<Configuration status="ERROR">
+<Configuration status="ERROR" shutdownHook="disable">
   <Appenders>
     <RollingFile name="file" fileName="${sys:streamapp.logs}/server.log" filePattern="${sys:streamapp.logs}/server.log.%i">
       <PatternLayout pattern="%d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %c{1}: %m%n"/>

@@ -1,0 +1,7 @@
+"""Fixtures for every test. They live in tests/support, one file per subject; a new file is named here, and nowhere else."""
+
+from __future__ import annotations
+
+pytest_plugins = [
+    "tests.support.broker",
+]

@@ -1,8 +1,9 @@
 """An order is accepted exactly when its contract says so: compared with a validation written from the contract alone."""
 
+import calendar
 import json
 import re
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import pytest
@@ -135,6 +136,34 @@ def test_placed_at_is_a_time_with_a_zone_or_nothing(text: str) -> None:
     assert accepts(raw) == contract_accepts(raw)
 
 
+@given(st.dates())
+@example(date(1900, 2, 28))
+def test_placed_at_knows_every_day_and_no_other(day: date) -> None:
+    for number in range(28, 33):
+        raw = with_text("placed_at", f'"{day.year:04}-{day.month:02}-{number}T12:00:00Z"')
+        assert accepts(raw) == (number <= calendar.monthrange(day.year, day.month)[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2016-12-31T23:59:60Z", True),
+        ("2026-01-01T00:00:00.123456789Z", True),
+        ("2026-01-01T00:00:00+23:59", True),
+        ("2026-01-01T00:00:00+0100", False),
+        ("2026-01-01T00:00:00+01", False),
+        ("2026-01-01T00:00:00+24:00", False),
+        ("2026-01-01T00:00:00.Z", False),
+        ("2026-01-01T00:00Z", False),
+        ("2026-01-01T00:00:00Z\\n", False),
+        ("\u0662\u0660\u0662\u0666-01-01T00:00:00Z", False),
+        ("x2026-01-01T00:00:00Z", False),
+    ],
+)
+def test_placed_at_is_rfc_3339_to_the_letter(text: str, expected: bool) -> None:
+    assert accepts(with_text("placed_at", f'"{text}"')) is expected
+
+
 @given(st.sets(st.sampled_from(sorted(GOOD)), min_size=1))
 def test_a_missing_field_or_null_is_missing(names: set[str]) -> None:
     left_out = {name: value for name, value in GOOD.items() if name not in names}
@@ -191,8 +220,8 @@ def test_broken_utf8_in_an_ignored_field_is_not_json(junk: bytes) -> None:
         ("quantity", "null", "missing:quantity"),
         ("sku", '""', "out-of-range:sku"),
         ("sku", "7", "mistyped:sku"),
-        ("placed_at", '"2026-01-01T00:00:00"', "mistyped:placed_at"),
-        ("placed_at", '"soon"', "mistyped:placed_at"),
+        ("placed_at", '"2026-01-01T00:00:00"', "out-of-range:placed_at"),
+        ("placed_at", '"soon"', "out-of-range:placed_at"),
         ("placed_at", "0", "mistyped:placed_at"),
     ],
 )

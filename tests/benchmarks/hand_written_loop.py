@@ -67,24 +67,6 @@ class Shard:
             raise KafkaException(error)
         self.offset = (message.offset() or 0) + 1
 
-    def restore(self, consumer: Consumer, high: int) -> None:
-        """Read the changelog from the stored offset to its high watermark."""
-        end = time.monotonic() + 60
-        while self.offset < high:
-            if time.monotonic() > end:
-                raise TimeoutError(f"{self.changelog}/{self.partition} not restored: {self.offset} of {high}")
-            for message in consumer.consume(5_000, 0.5):
-                error = message.error()
-                if error is None:
-                    key, value = message.key(), message.value()
-                    self.overlay[_raw(key) or b""] = _raw(value)
-                    self.offset = (message.offset() or 0) + 1
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    self.offset = max(self.offset, message.offset() or 0)
-                else:
-                    raise KafkaException(error)
-        self.apply()
-
 
 class Loop:
     """Consumer, producer, tables and the transaction around them."""
@@ -200,27 +182,56 @@ class Loop:
                     self.producer.poll(0.05)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        opened: dict[tuple[str, int], Shard] = {}
         for table, source in self.tables.items():
             for part in partitions:
                 if part.topic == source:
-                    self.shards[table, part.partition] = self._restored(table, part.partition)
+                    path, changelog = self.home / table / str(part.partition), f"{self.app_id}-{table}-changelog"
+                    opened[table, part.partition] = Shard(path, changelog, part.partition)
+        self._restore(list(opened.values()))
+        self.shards.update(opened)
         consumer.incremental_assign(partitions)
 
-    def _restored(self, table: str, number: int) -> Shard:
-        changelog = f"{self.app_id}-{table}-changelog"
-        shard = Shard(self.home / table / str(number), changelog, number)
+    def _restore(self, shards: list[Shard]) -> None:
+        """Read each changelog partition from the stored offset to its high watermark."""
         options = {"bootstrap.servers": self.bootstrap, "group.id": f"{self.app_id}-restore", "enable.auto.commit": False}
         dirty = Consumer({**options, "isolation.level": "read_uncommitted"})
         reader = Consumer({**options, "isolation.level": "read_committed", "enable.partition.eof": True})
         try:
-            marks = dirty.get_watermark_offsets(TopicPartition(changelog, number), timeout=REQUEST)
-            assert marks is not None
-            reader.assign([TopicPartition(changelog, number, shard.offset)])
-            shard.restore(reader, marks[1])
+            behind: dict[tuple[str, int], tuple[Shard, int]] = {}
+            for shard in shards:
+                marks = dirty.get_watermark_offsets(TopicPartition(shard.changelog, shard.partition), timeout=REQUEST)
+                assert marks is not None
+                if shard.offset < marks[1]:
+                    behind[shard.changelog, shard.partition] = (shard, marks[1])
+            reader.assign([TopicPartition(*at, shard.offset) for at, (shard, _) in behind.items()])
+            end = time.monotonic() + 60
+            while behind:
+                if time.monotonic() > end:
+                    raise TimeoutError(f"not restored: {list(behind)}")
+                for message in reader.consume(5_000, 0.2):
+                    self._replay(message, behind)
         finally:
             dirty.close()
             reader.close()
-        return shard
+        for shard in shards:
+            shard.apply()
+
+    def _replay(self, message: Message, behind: dict[tuple[str, int], tuple[Shard, int]]) -> None:
+        at = (message.topic() or "", message.partition() or 0)
+        if at not in behind:
+            return
+        shard, high = behind[at]
+        error, offset = message.error(), message.offset() or 0
+        if error is None:
+            shard.overlay[_raw(message.key()) or b""] = _raw(message.value())
+            shard.offset = offset + 1
+        elif error.code() == KafkaError._PARTITION_EOF:
+            shard.offset = max(shard.offset, offset)
+        else:
+            raise KafkaException(error)
+        if shard.offset >= high:
+            del behind[at]
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if self.offsets and not self.stopping:

@@ -84,6 +84,17 @@ def create_topic(
     wait_until(lambda: partitions_of(bootstrap, [name])[name] > 0, deadline=deadline, why=lambda: f"{name} has no leader")
 
 
+def delete_topics(bootstrap: str, names: Iterable[str], *, deadline: float = PATIENCE) -> None:
+    """Delete those topics that exist, and return when they are gone."""
+    there = [name for name, count in partitions_of(bootstrap, names).items() if count]
+    if not there:
+        return
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    for gone in admin.delete_topics(there, operation_timeout=deadline).values():
+        gone.result(deadline)
+    wait_until(lambda: not any(partitions_of(bootstrap, there).values()), deadline=deadline, why=lambda: f"{there} not deleted")
+
+
 def partitions_of(bootstrap: str, topics: Iterable[str], *, deadline: float = PATIENCE) -> dict[str, int]:
     """Return each topic's partition count, 0 for one that does not exist or has no leader yet."""
     consumer = bare_consumer(bootstrap)

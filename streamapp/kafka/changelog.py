@@ -1,0 +1,169 @@
+"""Changelog partitions as a restore reads them, and the ids by which a topic made anew is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streamapp.clock import Deadline
+from streamapp.errors import BrokerUnreachable
+from streamapp.events import CLIENT_LOGGER
+from streamapp.ports import ChangelogBatch, ChangelogBounds
+from streamapp.records import Partition
+
+BATCH = 2_000
+"""Records read at once, so also the writes of one apply at most: both hold the GIL, together for some 2 ms. Larger ones gained
+nothing (measured: see tests/benchmarks/restore.py)."""
+
+_TRUNCATED = frozenset((KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION))
+
+
+class KafkaChangelogReader:
+    """A ChangelogReader on two consumers that join no group: one reads, `read_committed`, one asks for high watermarks.
+
+    The second must be `read_uncommitted`: a `read_committed` consumer's watermarks end at the last stable offset.
+    """
+
+    def __init__(self, reader_config: Mapping[str, object], watermark_config: Mapping[str, object]) -> None:
+        self._trouble: str | None = None
+        shared = {"logger": logging.getLogger(CLIENT_LOGGER), "error_cb": self._troubled}
+        self._reader = Consumer({**reader_config, **shared})
+        try:
+            self._watermarks = Consumer({**watermark_config, **shared})
+        except BaseException:
+            self._reader.close()
+            raise
+        self._open: dict[Partition, TopicPartition] = {}
+        self._closed = False
+
+    def bounds(self, partition: Partition, timeout: float) -> ChangelogBounds:
+        try:
+            answer = self._watermarks.get_watermark_offsets(_row(partition), timeout=timeout, cached=False)
+        except KafkaException as failure:
+            raise BrokerUnreachable(f"{partition}: {_words(failure)}") from failure
+        finally:
+            self._watermarks.poll(0)  # hands over log lines and errors, which would pile up
+        if answer is None:
+            raise BrokerUnreachable(f"{partition}: no answer for {timeout:.0f} s")
+        return ChangelogBounds(*answer)
+
+    def open(self, partition: Partition, offset: int) -> None:
+        self.shut(partition)
+        row = TopicPartition(partition.topic, partition.number, offset)
+        self._reader.incremental_assign([row])
+        self._open[partition] = row
+
+    def shut(self, partition: Partition) -> None:
+        if row := self._open.pop(partition, None):
+            self._reader.incremental_unassign([row])
+
+    def read(self, timeout: float) -> dict[Partition, ChangelogBatch]:
+        # consume() waits until its batch is full or the time is over, so a short tail would always cost the whole timeout: wait
+        # for one record, then take what is there.
+        try:
+            first = self._reader.poll(timeout)
+            if first is None:
+                return {}
+            messages = [first, *self._reader.consume(BATCH - 1, timeout=0)]
+        except KafkaException as failure:
+            raise BrokerUnreachable(_words(failure)) from failure
+        return self._batches(messages)
+
+    def trouble(self) -> str | None:
+        return self._trouble
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            for consumer in (self._reader, self._watermarks):
+                with suppress(KafkaException):
+                    consumer.close()
+
+    def _batches(self, messages: Iterable[Message]) -> dict[Partition, ChangelogBatch]:
+        batches: dict[Partition, ChangelogBatch] = {}
+        topic: str | None = None
+        number: int | None = None
+        batch = _empty()
+        for message in messages:  # some 0.5 µs a record: six calls into the client and one write to a dict
+            if message.error() is not None:
+                self._event(message, batches)
+                topic = None
+                continue
+            if message.partition() != number or message.topic() != topic:
+                topic, number = cast("str", message.topic()), cast("int", message.partition())
+                batch = self._batch(Partition(topic, number), batches)
+                batch.at_end = False
+                self._trouble = None
+            key = message.key()
+            if key is not None:  # a record without a key is none of ours: somebody wrote to the changelog by hand
+                batch.writes[key] = message.value()
+            batch.records += 1
+            batch.position = cast("int", message.offset()) + 1
+        return batches
+
+    def _event(self, message: Message, batches: dict[Partition, ChangelogBatch]) -> None:
+        """Take in what the client reports in a record's place."""
+        error = cast("KafkaError", message.error())
+        topic, number = message.topic(), message.partition()
+        if topic is None or number is None or number < 0:
+            self._troubled(error)
+            return
+        if error.code() == KafkaError._PARTITION_EOF:
+            batch = self._batch(Partition(topic, number), batches)
+            batch.position, batch.at_end = cast("int", message.offset()), True
+            self._trouble = None
+        elif error.code() in _TRUNCATED:
+            self._batch(Partition(topic, number), batches).truncated = True
+        else:
+            self._trouble = f"{topic}/{number}: {error.str()}"
+        if error.fatal():
+            raise BrokerUnreachable(error.str())
+
+    def _batch(self, partition: Partition, batches: dict[Partition, ChangelogBatch]) -> ChangelogBatch:
+        if partition not in self._open:
+            return _empty()  # shut meanwhile
+        if partition not in batches:
+            batches[partition] = _empty()
+        return batches[partition]
+
+    def _troubled(self, error: KafkaError) -> None:
+        # On the reader's thread, inside poll: it must not raise.
+        self._trouble = error.str()
+
+
+def topic_ids(admin_config: Mapping[str, object], topics: Sequence[str], deadline: Deadline) -> dict[str, str]:
+    """Return the ids that Kafka gave those of `topics` that exist. Raises BrokerUnreachable.
+
+    For a worker's start: an AdminClient made, used and dropped (DESIGN rule 19); no consumer call tells an id. So a changelog
+    that is deleted and made again under a running worker is found by its offsets only, and by its id at the next start.
+    """
+    config: dict[str, object] = {**admin_config, "logger": logging.getLogger(CLIENT_LOGGER)}
+    client = AdminClient(cast("dict[str, str | int | float]", config))  # the stubs know of no logger
+    found: dict[str, str] = {}
+    answers = client.describe_topics(TopicCollection(list(topics)), request_timeout=max(0.1, deadline.left))
+    for topic, answer in answers.items():
+        try:
+            found[topic] = str(answer.result(timeout=max(0.1, deadline.left) + 1).topic_id)
+        except KafkaException as failure:
+            error = failure.args[0]
+            if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise BrokerUnreachable(f"{topic}: {_words(failure)}") from failure
+    return found
+
+
+def _row(partition: Partition) -> TopicPartition:
+    return TopicPartition(partition.topic, partition.number)
+
+
+def _empty() -> ChangelogBatch:
+    return ChangelogBatch(writes={}, records=0, position=-1, at_end=False, truncated=False)
+
+
+def _words(failure: KafkaException) -> str:
+    error = failure.args[0] if failure.args else failure
+    return error.str() if isinstance(error, KafkaError) else str(error)

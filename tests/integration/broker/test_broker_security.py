@@ -33,8 +33,8 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def client(address: str, settings: dict[str, str], errors: list[int]) -> AdminClient:
     """Return a client with these settings, dots as underscores."""
     options = {name.replace("_", "."): value for name, value in settings.items()}
-    config: dict[str, Any] = {"bootstrap.servers": address, "log_level": 0, **options}
-    return AdminClient({**config, "error_cb": lambda error: errors.append(error.code())})
+    config: dict[str, Any] = {"bootstrap.servers": address, "log_level": 0, "error_cb": lambda error: errors.append(error.code())}
+    return AdminClient(config | options)
 
 
 def is_let_in(address: str, **settings: str) -> bool:

@@ -4,6 +4,7 @@ import os
 import signal
 import uuid
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,35 @@ def identity(path: Path, app_id: str = "shop", worker_id: str | None = None) -> 
     return IdentitySettings(app_id=app_id, worker_id=worker_id, data_dir=path)
 
 
-def fork() -> int:
-    with warnings.catch_warnings():
-        # Later Pythons warn of any thread of the test process; the children here only lock a file.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
+@pytest.fixture
+def child() -> Iterator[Callable[[Callable[[], object]], int]]:
+    """Fork a child that does what it is told, then waits to be killed; return its process id once it is done."""
+    children: list[int] = []
+
+    def start(act: Callable[[], object]) -> int:
+        ready, tell = os.pipe()
+        with warnings.catch_warnings():
+            # Later Pythons warn of any thread of the test process; the children here only lock a file.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process = os.fork()
+        if process == 0:
+            try:
+                act()
+                os.write(tell, b"x")
+                while True:
+                    signal.pause()
+            finally:
+                os._exit(1)
+        children.append(process)
+        os.close(tell)
+        assert os.read(ready, 1) == b"x", "the child died"
+        os.close(ready)
+        return process
+
+    yield start
+    for process in children:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
 
 
 def test_a_worker_id_that_nobody_gave_is_a_uuid_and_stays(tmp_path: Path) -> None:
@@ -54,40 +79,25 @@ def test_closing_twice_is_no_error(tmp_path: Path) -> None:
     assert not directory.is_open
 
 
-def test_a_killed_worker_leaves_no_lock_behind(tmp_path: Path) -> None:
-    ready, tell = os.pipe()
-    child = fork()
-    if child == 0:  # holds the directory until it is killed
+def test_a_killed_worker_leaves_no_lock_behind(tmp_path: Path, child: Callable[[Callable[[], object]], int]) -> None:
+    held: list[DataDir] = []
+    worker = child(lambda: held.append(DataDir.open(identity(tmp_path))))
+    with pytest.raises(DataDirLocked, match=f"process id {worker} "):
         DataDir.open(identity(tmp_path))
-        os.write(tell, b"x")
-        signal.pause()
-    assert os.read(ready, 1) == b"x"
-    with pytest.raises(DataDirLocked, match=f"process id {child} "):
-        DataDir.open(identity(tmp_path))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    os.close(ready)
-    os.close(tell)
+    os.kill(worker, signal.SIGKILL)
+    os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)  # dead, and still there for the fixture to reap
     DataDir.open(identity(tmp_path)).close()
 
 
-def test_a_forked_child_neither_keeps_nor_frees_its_parents_lock(tmp_path: Path) -> None:
+def test_a_forked_child_neither_keeps_nor_frees_its_parents_lock(
+    tmp_path: Path, child: Callable[[Callable[[], object]], int]
+) -> None:
     directory = DataDir.open(identity(tmp_path))
-    ready, tell = os.pipe()
-    child = fork()
-    if child == 0:
-        directory.close()
-        os.write(tell, b"x")
-        signal.pause()
-    assert os.read(ready, 1) == b"x"
+    child(directory.close)
     with pytest.raises(DataDirLocked):
         DataDir.open(identity(tmp_path))
     directory.close()
     DataDir.open(identity(tmp_path)).close()
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    os.close(ready)
-    os.close(tell)
 
 
 def test_another_apps_directory_is_refused_and_left_alone(tmp_path: Path) -> None:

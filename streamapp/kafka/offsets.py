@@ -7,6 +7,7 @@ while coordinators were loading (DESIGN rule 19).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streamapp.clock import Deadline

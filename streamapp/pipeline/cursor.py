@@ -15,6 +15,7 @@ from streamapp.pipeline.savepoint import Savepoint, current_savepoint
 from streamapp.records import RawRecord
 
 if TYPE_CHECKING:
+    from streamapp.pipeline.dead_letter import Stage
     from streamapp.pipeline.process import AgentRun
     from streamapp.pipeline.retry import RetryState
 
@@ -163,7 +164,7 @@ class Cursor:
             self._add(inlet, savepoint)
         return self.values
 
-    def fail(self, failure: Exception, *, stage: str = "handler") -> None:
+    def fail(self, failure: Exception, *, stage: Stage = "handler") -> None:
         """The record in hand failed: drop its buffer, then retry or dead-letter it. Returns at once."""
         savepoint = self.savepoint
         if savepoint is None:

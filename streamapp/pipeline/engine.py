@@ -13,7 +13,7 @@ from streamapp.clock import Clock, Deadline, SystemClock
 from streamapp.errors import DeliveryFailed, Fatal, OutputRejected, StateUnusable, StreamAppError, TableNotHere, ValidationFailed
 from streamapp.events import Event, log_event
 from streamapp.pipeline.admission import Admission
-from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Writer, bury
+from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Stage, Writer, bury
 from streamapp.pipeline.dedupe import Expiry
 from streamapp.pipeline.group import Group, TableRestore
 from streamapp.pipeline.partitioner import partition_of
@@ -179,7 +179,7 @@ class Engine:
             raise
         self._watch()
 
-    async def add_set(self, source_set: SourceSet) -> None:
+    def add_set(self, source_set: SourceSet) -> None:
         """Begin to read a source set whose topics were missing at start."""
         self._set_names.update(dict.fromkeys(source_set.topics, source_set.name))
         source = self._parts.source(source_set, self.group)
@@ -341,7 +341,7 @@ class Engine:
         state: RetryState,
         reason: Reason,
         failure: Exception,
-        stage: str,
+        stage: Stage,
         max_bytes: int | None = None,
     ) -> Outgoing | None:
         """Return the dead letter of a record that failed for good, or None when the agent has no dead-letter topic."""
@@ -655,10 +655,10 @@ class Engine:
         if not coming:
             return now_ms if lane.end_seen and lane.end_seen <= lane.next_offset else None
         records = [getattr(item, "record", item) for item in coming]
-        return min(record.timestamp()[1] for record in records)
+        return min(cast("RawRecord", record).timestamp()[1] for record in records)
 
 
-def _stage(stage: str, failure: Exception) -> str:
+def _stage(stage: Stage, failure: Exception) -> Stage:
     if stage == "decode" and isinstance(failure, ValidationFailed):
         return "validate"
     if isinstance(failure, OutputRejected):

@@ -18,6 +18,7 @@ from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import RawRecord
 
 if TYPE_CHECKING:
+    from streamapp.pipeline.dead_letter import Stage
     from streamapp.pipeline.engine import Engine
     from streamapp.pipeline.spec import AgentSpec
 
@@ -227,7 +228,9 @@ class AgentRun:
 
     # --- failed
 
-    def failed(self, inlet: Inlet, savepoint: Savepoint, items: list[RawRecord | Entry], failure: Exception, stage: str) -> None:
+    def failed(
+        self, inlet: Inlet, savepoint: Savepoint, items: list[RawRecord | Entry], failure: Exception, stage: Stage
+    ) -> None:
         """A record's buffer is dropped: put it back, then wait for the next attempt or write its dead letter."""
         lane = inlet.lane
         if not lane.straight:
@@ -261,7 +264,7 @@ class AgentRun:
                 del inlet.retries[offset]
                 self._bury(inlet, items[0], record, state, verdict.reason, failure, stage)
 
-    def bury_in(self, savepoint: Savepoint, inlet: Inlet, record: RawRecord, failure: Exception, stage: str) -> None:
+    def bury_in(self, savepoint: Savepoint, inlet: Inlet, record: RawRecord, failure: Exception, stage: Stage) -> None:
         """A record inside a batch cannot be decoded: its dead letter joins the batch's savepoint."""
         state = self._new_state(savepoint)
         self._count(state, stage)
@@ -279,7 +282,7 @@ class AgentRun:
         # No clock is read when a record starts; the watch over records in hand knows how long this one has been there.
         return RetryState(started=self.engine.clock.monotonic() - self.in_hand_for(savepoint))
 
-    def _count(self, state: RetryState, stage: str) -> None:
+    def _count(self, state: RetryState, stage: Stage) -> None:
         if stage != "decode":
             state.attempts += 1
         if state.first_failed_at is None:
@@ -326,7 +329,7 @@ class AgentRun:
         state: RetryState,
         reason: Reason,
         failure: Exception,
-        stage: str,
+        stage: Stage,
     ) -> None:
         """The record's dead letter and its offset go into one unit; a record that may not be buried stops its partition."""
         lane = inlet.lane

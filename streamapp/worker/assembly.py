@@ -1,0 +1,288 @@
+"""Puts an engine together: settings and topology in, concrete classes out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamapp.clock import Deadline
+from streamapp.errors import BrokerUnreachable, ConfigurationError, TopologyInvalid
+from streamapp.events import Event, log_event
+from streamapp.kafka import client_config
+from streamapp.kafka.admin import KafkaAdmin
+from streamapp.kafka.changelog import KafkaChangelogReader
+from streamapp.kafka.client_config import Assignor, Isolation
+from streamapp.kafka.offsets import KafkaOffsets
+from streamapp.kafka.producer import KafkaProducer
+from streamapp.kafka.source import KafkaSource
+from streamapp.kafka.versions import require_fencing
+from streamapp.pipeline.engine import Engine, EngineListener, EngineParts, EngineSettings
+from streamapp.pipeline.spec import AgentSpec, SourceSet, TableSpec
+from streamapp.ports import PartitionSource, SourceListener, Store, TransactionalProducer
+from streamapp.records import Partition
+from streamapp.settings import Settings
+from streamapp.state.memory import MemoryStores
+from streamapp.state.recovery import Restorer
+from streamapp.state.restore import RestoreOutcome, RestoreTask
+from streamapp.state.rocksdb import RocksStores
+from streamapp.state.stores import Stores
+from streamapp.worker.topology import Cluster, TopicDeclaration, Topology
+
+log = logging.getLogger(__name__)
+
+UNREACHABLE_SAID_AFTER = 5.0
+"""Seconds of silence after which the log says that no broker answers."""
+
+MISSING_TOPIC_EVERY = 5.0
+"""Seconds between two looks for a missing source topic; each is named until it is there."""
+
+TOTAL_BOUND = 16_384
+"""Fetched records that may wait in the worker in all: half a second of work at full speed."""
+
+
+class RestoringStores:
+    """The pipeline's TableRestore: stores on disk, brought up to their changelogs by the restore thread."""
+
+    def __init__(self, restorer: Restorer, stores: Callable[[str], Stores]) -> None:
+        self.topology: Topology
+        self._restorer = restorer
+        self._stores = stores
+        self._tables: dict[str, TableSpec] = {}
+        self._tasks: dict[tuple[str, int], RestoreTask] = {}
+        self._lock = threading.Lock()
+
+    def know(self, tables: Sequence[TableSpec]) -> None:
+        self._tables.update({table.name: table for table in tables})
+
+    def begin(self, table: str, number: int) -> Future[Store]:
+        spec = self._tables[table]
+        changelog_id = self.topology.changelog_ids[spec.changelog]
+        restored: Future[Store] = Future()
+
+        def done(outcome: RestoreOutcome) -> None:
+            with self._lock:
+                if self._tasks.get((table, number)) is task:
+                    del self._tasks[table, number]
+            if restored.cancelled():
+                return
+            if outcome.failure is not None or outcome.store is None:
+                restored.set_exception(outcome.failure or OSError(f"{table}/{number} did not open"))
+            else:
+                restored.set_result(outcome.store)
+
+        task = RestoreTask(
+            changelog=Partition(spec.changelog, number),
+            open=lambda: self._stores(table).open(table, number, changelog_id),
+            delete_retention=self.topology.tombstones_kept[spec.changelog],
+        )
+        self.cancel(table, number)
+        with self._lock:
+            self._tasks[table, number] = task
+        self._restorer.restore(task, done)
+        return restored
+
+    def cancel(self, table: str, number: int) -> None:
+        with self._lock:
+            task = self._tasks.pop((table, number), None)
+        if task is not None:
+            self._restorer.cancel(task)
+
+
+@dataclass
+class WorkerIdentity:
+    """Who this worker is and where its tables live."""
+
+    worker_id: str
+    data_dir: Path
+
+
+class Assembly:
+    """One worker's engine and what it stands on; `build` makes it, `close` takes it down after the engine has stopped."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        identity: WorkerIdentity,
+        agents: Sequence[AgentSpec],
+        tables: Sequence[TableSpec],
+        topics: Sequence[TopicDeclaration],
+        listener: EngineListener | None = None,
+    ) -> None:
+        self.missing: dict[str, list[str]] = {}
+        """Set name -> source topics that do not exist (yet)."""
+        self._settings = settings
+        self._identity = identity
+        self._agents = list(agents)
+        self._tables = list(tables)
+        self._listener = listener
+        self._cluster = Cluster(settings, lambda: KafkaAdmin(client_config.admin(settings)), agents, tables, topics)
+        self._rocks = Stores(settings.identity.app_id, RocksStores(identity.data_dir))
+        self._memory = Stores(settings.identity.app_id, MemoryStores())
+        in_memory = {table.name for table in tables if table.in_memory}
+        self._restorer = Restorer(self._changelog_reader)
+        self._restoring = RestoringStores(self._restorer, lambda table: self._memory if table in in_memory else self._rocks)
+        self._restoring.know(tables)
+        self._seeker: asyncio.Task[None] | None = None
+
+    async def build(self) -> Engine:
+        """Return the engine, not started. Raises ConfigurationError, BrokerUnreachable after `start_timeout`."""
+        loop = asyncio.get_running_loop()
+        topology = await loop.run_in_executor(None, self._reach)
+        if topology.missing and self._settings.topics.missing_topic == "fail":
+            names = sorted(topic for topics in topology.missing.values() for topic in topics)
+            raise TopologyInvalid(
+                f"missing source topic {', '.join(names)}: create it, declare it with partitions=, or set STREAMAPP_MISSING_TOPIC=wait"
+            )
+        self._restoring.topology = topology
+        self.missing = topology.missing
+        self._restorer.start()
+        engine = self._engine(topology)
+        if topology.missing:
+            self._name_missing(topology)
+            self._seeker = loop.create_task(self._seek(engine, topology), name="missing topics")
+            self._seeker.add_done_callback(lambda task: self._sought(engine, task))
+        return engine
+
+    async def close(self) -> None:
+        """Close the stores. The engine is stopped before. May be called twice."""
+        loop = asyncio.get_running_loop()
+        if self._seeker is not None:
+            self._seeker.cancel()
+        await loop.run_in_executor(None, self._restorer.stop)
+        await loop.run_in_executor(None, self._rocks.close_all)
+        await loop.run_in_executor(None, self._memory.close_all)
+
+    def _reach(self) -> Topology:
+        """Return the topology, trying for `start_timeout`; says within 10 s that no broker answers, and goes on trying."""
+        whole = Deadline.after(self._settings.broker.start_timeout)
+        while True:
+            try:
+                attempt = Deadline.after(min(UNREACHABLE_SAID_AFTER, max(0.5, whole.left)))
+                if self._settings.transaction.exactly_once:
+                    require_fencing(client_config.admin(self._settings), attempt)
+                return self._cluster.fit(Deadline.after(max(10.0, whole.left)))
+            except BrokerUnreachable as failure:
+                if whole.passed:
+                    raise BrokerUnreachable(
+                        f"{failure}; gave up after {self._settings.broker.start_timeout:g} s (STREAMAPP_BROKER, STREAMAPP_START_TIMEOUT)"
+                    ) from None
+                log_event(log, logging.WARNING, Event.BROKER_UNREACHABLE, f"{failure}; trying on for {whole.left:.0f} s")
+
+    async def _seek(self, engine: Engine, topology: Topology) -> None:
+        loop = asyncio.get_running_loop()
+        while self.missing:
+            await asyncio.sleep(MISSING_TOPIC_EVERY)
+            try:
+                found = await loop.run_in_executor(None, self._cluster.fit, Deadline.after(10.0))
+            except BrokerUnreachable as failure:
+                log_event(log, logging.WARNING, Event.BROKER_UNREACHABLE, str(failure))
+                continue
+            appeared = [source_set for source_set in found.ready if source_set.name in self.missing]
+            self.missing = found.missing
+            for mine, theirs in (
+                (topology.partitions, found.partitions),
+                (topology.dlq_partitions, found.dlq_partitions),
+                (topology.dlq_max_bytes, found.dlq_max_bytes),
+                (topology.changelog_ids, found.changelog_ids),
+                (topology.tombstones_kept, found.tombstones_kept),
+            ):
+                mine.update(theirs)  # type: ignore[arg-type]  # pairs of the same field
+            for source_set in appeared:
+                engine.add_set(source_set)
+            self._name_missing(found)
+
+    def _sought(self, engine: Engine, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            engine.fatal(failure if isinstance(failure, ConfigurationError) else RuntimeError(f"looking for topics: {failure!r}"))
+
+    @staticmethod
+    def _name_missing(topology: Topology) -> None:
+        for topics in topology.missing.values():
+            for topic in topics:
+                log_event(
+                    log, logging.WARNING, Event.MISSING_TOPIC,
+                    f"source topic {topic} does not exist; its agents wait for it. Create it, or declare it with partitions=", topic=topic,
+                )  # fmt: skip
+
+    def _engine(self, topology: Topology) -> Engine:
+        settings, worker = self._settings, self._identity.worker_id
+        return Engine(
+            settings=EngineSettings(
+                app_id=settings.identity.app_id,
+                worker_id=worker,
+                version=settings.identity.app_version or "unknown",
+                transactional_id=client_config.transactional_id(settings, worker),
+                exactly_once=settings.transaction.exactly_once,
+                commit_interval=settings.transaction.commit_interval,
+                commit_every=settings.transaction.commit_every,
+                transaction_timeout=settings.transaction.transaction_timeout,
+                max_poll_interval=settings.group.max_poll_interval,
+                lane_bound=settings.stream.stream_buffer_maxsize,
+                overlay_max_bytes=settings.stream.overlay_max_bytes,
+                warn_after=settings.stream.agent_warning_after,
+                auto_offset_reset=settings.topics.auto_offset_reset,
+                max_record_bytes=settings.producer.producer_max_request_size,
+            ),
+            sets=topology.ready,
+            agents=self._agents,
+            tables=self._tables,
+            parts=EngineParts(
+                producer=lambda: self._producer(topology),
+                source=self._source,
+                offsets=lambda: KafkaOffsets(
+                    client_config.helper_consumer(settings, worker), client_config.watermark_consumer(settings, worker)
+                ),
+                restore=self._restoring,
+                spare_producer=lambda: KafkaProducer(
+                    client_config.idempotent_producer(settings, f"{worker}-spare"), transactional=False
+                ),
+                dlq_partitions=topology.dlq_partitions,
+                dlq_max_bytes=topology.dlq_max_bytes,
+                partitions=topology.partitions,
+            ),
+            listener=self._listener,
+        )
+
+    def _producer(self, topology: Topology) -> TransactionalProducer:
+        settings, worker = self._settings, self._identity.worker_id
+        largest = max(topology.dlq_max_bytes.values(), default=None)
+        if not settings.transaction.exactly_once:
+            return KafkaProducer(
+                client_config.idempotent_producer(settings, worker, max_message_bytes=largest), transactional=False
+            )
+        producer = KafkaProducer(
+            client_config.transactional_producer(settings, worker, max_message_bytes=largest), transactional=True
+        )
+        try:
+            producer.init_transactions(Deadline.after(settings.transaction.transaction_timeout + 30.0))
+        except BaseException:
+            producer.close()
+            raise
+        return producer
+
+    def _source(self, source_set: SourceSet, listener: SourceListener) -> PartitionSource:
+        settings = self._settings
+        assignor = Assignor.RANGE if self._cluster.shares_a_table else Assignor.COOPERATIVE_STICKY
+        classic = settings.group.group_protocol == "classic"
+        return KafkaSource(
+            source_set.name,
+            source_set.topics,
+            client_config.source_consumer(settings, self._identity.worker_id, source_set.name, assignor),
+            listener,
+            incremental=not classic or assignor is Assignor.COOPERATIVE_STICKY,
+            lane_bound=settings.stream.stream_buffer_maxsize,
+            total_bound=TOTAL_BOUND,
+            revoke_budget=min(settings.group.max_poll_interval * 0.25, settings.transaction.transaction_timeout),
+        )
+
+    def _changelog_reader(self) -> KafkaChangelogReader:
+        settings, worker = self._settings, self._identity.worker_id
+        return KafkaChangelogReader(
+            client_config.changelog_consumer(settings, worker),
+            client_config.watermark_consumer(settings, worker, isolation=Isolation.READ_UNCOMMITTED),
+        )

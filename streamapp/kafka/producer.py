@@ -93,7 +93,13 @@ class KafkaProducer:
                 )
             else:
                 producer.produce(
-                    topic, value, key, partition, timestamp=timestamp, headers=headers, on_delivery=self._told(on_delivery)
+                    topic,
+                    value,
+                    key,
+                    partition,
+                    timestamp=timestamp,
+                    headers=cast("list[tuple[str, str | bytes | None]]", headers),
+                    on_delivery=self._told(on_delivery),
                 )
         except BufferError:
             return False

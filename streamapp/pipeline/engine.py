@@ -135,6 +135,7 @@ class Engine:
             agents_of=lambda topic: self._agents_of[topic],
             tables_of=self._tables_of,
             set_of=lambda topic: self._set_names[topic],
+            partitions=parts.partitions,
             offsets=parts.offsets,
             restore=parts.restore,
             events=self,
@@ -237,7 +238,7 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether every lane runs; a spare without partitions is ready once it has joined."""
-        return bool(self._sources) and all(lane.running for lane in self.group.lanes.values())
+        return len(self.group.joined) == len(self._sources) > 0 and all(lane.running for lane in list(self.group.lanes.values()))
 
     def assignment(self) -> set[Partition]:
         return set(self.group.lanes)

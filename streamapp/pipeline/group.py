@@ -64,6 +64,7 @@ class Group:
         agents_of: Callable[[str], Sequence[AgentRun]],
         tables_of: Callable[[str], Sequence[TableSpec]],
         set_of: Callable[[str], str],
+        partitions: Mapping[str, int],
         offsets: Callable[[], OffsetReader],
         restore: TableRestore,
         events: LaneEvents,
@@ -73,6 +74,9 @@ class Group:
         revoke_budget: float,
     ) -> None:
         self.lanes: dict[Partition, Lane] = {}
+        self.joined: set[PartitionSource] = set()
+        """Sources that the group has answered, with partitions or without."""
+        self._partitions = partitions
         self._admission = admission
         self._agents_of = agents_of
         self._tables_of = tables_of
@@ -251,6 +255,8 @@ class Group:
 
     def _begin(self, source: PartitionSource, lanes: list[Lane]) -> None:
         """New lanes: their agents' inlets, then restore and open them."""
+        self.joined.add(source)
+        lanes = [lane for lane in lanes if not self._is_added(lane)]
         for lane in lanes:
             agents = self._agents_of(lane.partition.topic)
             lane.exclusive = any(agent.spec.touches_tables for agent in agents)
@@ -259,6 +265,23 @@ class Group:
             lane.line.lanes = [other for other in lane.line.lanes if other.partition != lane.partition] + [lane]
         self._events.lanes_given(lanes)
         self._recover_soon(lanes)
+
+    def _is_added(self, lane: Lane) -> bool:
+        """Whether the lane's partition came after the start, to a source with tables: moved keys would meet empty tables."""
+        known = self._partitions.get(lane.partition.topic, 0)
+        if lane.partition.number < known or not self._tables_of(lane.partition.topic):
+            return False
+        log_event(
+            log,
+            logging.ERROR,
+            Event.PARTITIONS_ADDED,
+            f"{lane}: added to a topic that had {known} partitions when its tables were made; it is not read, since keys that moved "
+            "there would meet empty tables. Make a new topic with that many partitions, or rebuild the app's tables",
+            topic=lane.partition.topic,
+            partition=lane.partition.number,
+        )
+        self._close([lane.partition])
+        return True
 
     def _recover_soon(self, lanes: Sequence[Lane]) -> None:
         if not lanes or self._ending:
@@ -290,7 +313,7 @@ class Group:
 
         while not await self._read_committed(alive()):
             pass
-        lines = {lane.line.number: lane for lane in alive()}
+        lines = {lane.line: lane for lane in alive()}
         await asyncio.gather(*(self._restore_line(lane, alive) for lane in lines.values()))
         ready: dict[PartitionSource, dict[Partition, int]] = {}
         for lane in alive():

@@ -18,6 +18,7 @@ setup: $(INSTALLED) ## make .venv with the newest Python from 3.11 on, and insta
 # A file, so that a second run has nothing to do, and a change of the dependencies has.
 $(INSTALLED): pyproject.toml
 	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		found=; \
 		for python in $(PYTHON) $(PYTHONS); do \
 			if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
 		done; \

@@ -176,6 +176,8 @@ def _only_one(path: Path) -> Iterator[None]:
 
 def _download(target: Path, repository: str | None, progress: Progress) -> None:
     jars = pinned_jars()
+    for killed in target.parent.glob("partial-*"):  # nobody else's: we hold the lock
+        shutil.rmtree(killed, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="partial-", dir=target.parent) as name:
         partial = Path(name)
         libs = partial / "libs"

@@ -87,9 +87,7 @@ def test_it_is_imported_from_where_pip_put_it(installed: Path) -> None:
 def test_its_command_runs_without_any_tool_of_development(installed: Path) -> None:
     assert "broker" in run(installed / "streamapp", "--help", cwd=installed, timeout=60)
     assert "--listener" in run(installed / "streamapp", "broker", "start", "--help", cwd=installed, timeout=60)
-    absent = (
-        "import importlib.util as u; print([n for n in ('pytest', 'mypy', 'psutil', 'hypothesis', 'yaml') if u.find_spec(n)])"
-    )
+    absent = "import importlib.util as u; print([n for n in ('pytest', 'mypy', 'hypothesis', 'ruff') if u.find_spec(n)])"
     assert run(installed / "python", "-c", absent, cwd=installed, timeout=60).strip() == "[]"
 
 

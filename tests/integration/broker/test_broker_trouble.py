@@ -9,10 +9,8 @@ import pytest
 
 from streamapp.broker import Broker, wire
 from streamapp.broker.errors import BrokerDied, BrokerSilent
+from tests.support.broker import QUICK_RETURN
 from tests.support.topics import create_topic
-
-QUICK_RETURN = {"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "500"}
-"""After a SIGKILL the controller waits this long for the former registration to end: 9 s with Kafka's own values."""
 
 
 def test_a_killed_broker_comes_back_with_its_topics_on_its_ports(new_broker: Callable[..., Broker]) -> None:

@@ -17,7 +17,6 @@ import pytest
 from streamapp.broker import Broker, BrokerConfig, Profile
 from streamapp.broker.errors import JavaUnusable, KafkaUnavailable
 
-
 QUICK_RETURN = {"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "500"}
 """Properties of a broker that is killed and started again: until the former registration ends, the new one waits.
 

@@ -1,0 +1,52 @@
+"""Faust's command group as `faust -A app …` shows it: its own commands on our app, and ours beside them.
+
+Importing this registers them; the app does so before a command's name is looked up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust.cli.agents
+import faust.cli.worker
+from faust.cli.base import AppCommand, cli
+
+from streamapp.cli import main
+from streamapp.worker.refusals import refuse
+
+
+class agents(faust.cli.agents.agents):  # noqa: N801 - Faust's commands are called like this
+    """List agents."""
+
+    def _maybe_topic(self, agent: Any) -> str | None:
+        # Faust's fails on an agent with several topics.
+        return ", ".join(agent.source_topic.topics)
+
+
+class worker(faust.cli.worker.worker):  # noqa: N801
+    """Start worker instance for given app."""
+
+    def as_service(self, loop: Any, *args: Any, **kwargs: Any) -> Any:
+        app: Any = self.app
+        if app.settings.web.web_port == 0 and not kwargs.get("web_port"):
+            kwargs["with_web"] = False
+        return super().as_service(loop, *args, **kwargs)
+
+
+class livecheck(AppCommand):  # noqa: N801
+    """Not supported: LiveCheck rests on Faust's consumer."""
+
+    async def run(self) -> None:
+        refuse("faust livecheck", "check with records of a test app of your own")
+
+
+def register() -> None:
+    """Put our commands beside Faust's. One that Faust has keeps Faust's name and flags."""
+    for name, command in main.commands.items():
+        if name not in cli.commands:
+            cli.add_command(command, name)
+
+
+register()
+
+__all__: list[str] = ["agents", "livecheck", "register", "worker"]

@@ -1,0 +1,201 @@
+"""A worker's life: what starts in which order, how it ends, and with which exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+
+import faust.app.base
+import faust.worker
+from mode import Service, ServiceT
+from mode.utils.futures import maybe_cancel
+
+from streamapp.errors import BrokerUnreachable, ConfigurationError, Fatal, SettingInvalid, StreamAppError
+from streamapp.records import Outgoing, Partition
+from streamapp.worker.tables import Handle
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from streamapp.application import StreamApp
+
+log = logging.getLogger(__name__)
+
+READY_CHECK: Final = 0.2
+"""Seconds between looks at the engine until it is ready; the listener usually says so first."""
+GC_THRESHOLDS: Final = (50_000, 50, 50)
+"""Python's collector costs as much as the work at some ten thousand records a second; nearly nothing here makes cycles."""
+
+
+class EngineLike(Protocol):
+    """What the shell asks of `streamapp.pipeline.engine.Engine`."""
+
+    failure: asyncio.Future[BaseException]
+
+    @property
+    def ready(self) -> bool: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def table(self, name: str) -> Handle: ...
+    def assignment(self) -> set[Partition]: ...
+    def restored(self) -> set[Partition]: ...
+    def is_leader(self) -> bool: ...
+    async def tick(self, function: Callable[[], Awaitable[None]], *, name: str, on_leader: bool = False) -> None: ...
+    def send(self, outgoing: Outgoing) -> None: ...
+
+
+class EngineService(Service):
+    """The engine as one of the app's services: after the web server, whose probes already answer, and stopped before it."""
+
+    def __init__(self, app: StreamApp, **options: Any) -> None:
+        super().__init__(**options)
+        self.app = app
+        self._engine: EngineLike | None = None
+        self._draining = False
+
+    async def on_start(self) -> None:
+        engine = self._engine = await self.app.build_engine()
+        if self.should_stop:
+            return
+        await engine.start()
+        self.app.engine_started(engine)
+        self.add_future(self._watch(engine))
+
+    async def _watch(self, engine: EngineLike) -> None:
+        failure = await asyncio.shield(engine.failure)
+        # mode's crash() would log the failure with a traceback here and again in the worker.
+        for node in self.beacon.walk():
+            if isinstance(node.data, Service):
+                node.data._crash(failure)
+        self._crash(failure)
+
+    async def on_stop(self) -> None:
+        engine, self._engine = self._engine, None
+        self.app.draining = True
+        if engine is not None:
+            try:
+                await engine.stop()
+            finally:
+                self.app.engine_stopped()
+
+    async def wait_until_ready(self) -> bool:
+        """Return True when the worker stops before it is ready."""
+        while not self.should_stop and not self.app.should_stop:
+            if self._engine is not None and self._engine.ready:
+                return False
+            await self.sleep(READY_CHECK)
+        return True
+
+
+class Boot(faust.app.base.BootStrategy):
+    """Faust's services around our engine: sensors, web, engine. Neither consumer nor producer, conductor, tables or agents."""
+
+    app: StreamApp  # type: ignore[assignment]  # Faust types it by its protocol
+
+    def server(self) -> Iterable[ServiceT]:
+        return self._chain(self.sensors(), self.web_server(), [self.app.engine_service])
+
+    def client_only(self) -> Iterable[ServiceT]:
+        return []
+
+    def producer_only(self) -> Iterable[ServiceT]:
+        return self._chain(self.web_server())
+
+    def _should_enable_web(self) -> bool:
+        # The command line sets `web_enabled` whatever the settings say, so the port decides first.
+        return self.app.settings.web.web_port != 0 and bool(super()._should_enable_web())
+
+
+class Worker(faust.worker.Worker):
+    """Faust's worker, ended by the contract's exit codes."""
+
+    app: StreamApp  # type: ignore[assignment]  # as in Boot
+
+    async def on_startup_finished(self) -> None:
+        await super().on_startup_finished()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+
+    def execute_from_commandline(self) -> NoReturn:
+        """Run until stopped. Exits 0 after a clean stop, 1 fatal, 2 refused start, 3 no broker answered at start."""
+        failure: BaseException | None = None
+        loop = self.loop
+        self._starting_fut = asyncio.ensure_future(self.start(), loop=loop)
+        try:
+            loop.run_until_complete(self._starting_fut)
+        except asyncio.CancelledError:
+            pass
+        except (Exception, SystemExit) as raised:  # the thread's edge: it becomes the exit code
+            failure = raised
+        finally:
+            maybe_cancel(self._starting_fut)
+            self.on_worker_shutdown()
+            failure = self._stopped_with(failure) or self.crash_reason
+            self._close_loop()
+        raise SystemExit(exit_code(failure))
+
+    def _stopped_with(self, failure: BaseException | None) -> BaseException | None:
+        """Stop what runs. A failure while stopping counts only if there is no earlier one."""
+        try:
+            if self._signal_stop_future is not None:
+                self.loop.run_until_complete(self._signal_stop_future)
+            elif not self._stopped.is_set():
+                self.loop.run_until_complete(self.stop())
+        except asyncio.CancelledError:
+            pass
+        except Exception as raised:  # as above
+            return failure or raised
+        return failure
+
+    def _close_loop(self) -> None:
+        loop = self.loop
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def exit_code(failure: BaseException | None) -> int:
+    """Return the worker's exit code, and say on stderr why it is not 0: one line where a user can act on it."""
+    if failure is None:
+        return 0
+    if isinstance(failure, SystemExit):
+        return failure.code if isinstance(failure.code, int) else 1
+    if isinstance(failure, ConfigurationError):
+        say(failure)
+        return 2
+    if isinstance(failure, BrokerUnreachable):
+        say(failure)
+        return 3
+    if isinstance(failure, (Fatal, StreamAppError)):
+        say(failure)
+        log.critical("the worker stops: %s", failure, exc_info=failure)
+        return 1
+    log.critical("the worker stops: %r", failure, exc_info=failure)
+    return 1
+
+
+def say(failure: BaseException) -> None:
+    """Write one line to the real stderr (Faust's may go to the log)."""
+    line = " ".join(str(failure).split())
+    print(f"streamapp: {line}", file=sys.__stderr__, flush=True)
+
+
+def port_in_use(port: int, failure: OSError) -> SettingInvalid:
+    """Return what to raise when the web server cannot listen."""
+    reason = failure.strerror or str(failure)
+    return SettingInvalid(
+        f"STREAMAPP_WEB_PORT={port}: cannot listen there ({reason}): give each worker of a machine its own port, or 0 for none"
+    )
+
+
+__all__ = ["Boot", "EngineLike", "EngineService", "Worker", "exit_code", "port_in_use", "say"]

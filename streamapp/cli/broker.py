@@ -85,8 +85,8 @@ def start_options(command: Callable[P, None]) -> Callable[P, None]:
             data_dir_option,
             click.option(
                 "--profile",
-                type=click.Choice(list(Profile)),
-                default=Profile.DEV,
+                type=click.Choice([profile.value for profile in Profile]),
+                default=Profile.DEV.value,
                 show_default=True,
                 help="test: few internal partitions, no delays; bench: 1 GB of memory and G1.",
             ),

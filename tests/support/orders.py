@@ -113,8 +113,8 @@ class OrderPlan:
             "order_id": f"o-{self.seed}-{self.first_id + at}",
             "customer": customer,
             "sku": f"sku-{rng.randrange(self.skus)}",
-            "quantity": rng.choice((1, 1, 1, 2, 3, 10, 10_000)),
-            "unit_price_cents": rng.choice((0, 99, 150, 1_999, 100_000_000)),
+            "quantity": rng.choice((1, 1, 1, 2, 3, 10)) if rng.random() < 0.99 else 10_000,
+            "unit_price_cents": rng.choice((0, 99, 150, 1_999, 4_950)) if rng.random() < 0.995 else 100_000_000,
         }
         dice = rng.random()
         if dice < 0.3:

@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shutil import which
 from types import TracebackType
 from typing import Final, Self
 from urllib.error import HTTPError, URLError
@@ -25,6 +26,9 @@ from tests.support.topics import TookTooLong, wait_until
 
 ROOT: Final = Path(__file__).parents[2]
 FAUST: Final = Path(sys.executable).with_name("faust")
+WORKER: Final = (str(FAUST), "-A", "streamapp", "worker", "-l", "info")
+# Kept through exec, so the pid is the worker's own. It dies when the thread that started it ends: start it on the main one.
+_BOUND_TO_US: Final = ("setpriv", "--pdeathsig", "KILL") if which("setpriv") else ()
 CRASH_AT: Final = "STREAMAPP_TEST_CRASH_AT"
 CLEAN_STOP: Final = 25.0
 """Seconds: the contract's 10 plus the attempt timeout of a call in hand, and some for a busy machine."""
@@ -39,8 +43,8 @@ def free_port() -> int:
 class Worker:
     """One worker id: its process comes and goes, its data directory and its log stay."""
 
-    def __init__(self, worker_id: str, home: Path, env: Mapping[str, str], app: str = "streamapp") -> None:
-        self.id, self.app = worker_id, app
+    def __init__(self, worker_id: str, home: Path, env: Mapping[str, str], command: Sequence[str], *, bound: bool = True) -> None:
+        self.id, self.command, self.bound = worker_id, list(command), bound
         self.data_dir = home / worker_id
         self.log = home / f"{worker_id}.log"
         self.env = dict(env)
@@ -60,7 +64,7 @@ class Worker:
             log.flush()
             # Its own session: a Ctrl-C at the terminal is ours to handle, in our order.
             self._process = subprocess.Popen(
-                [str(FAUST), "-A", self.app, "worker", "-l", "info"],
+                [*_BOUND_TO_US, *self.command] if self.bound else self.command,
                 cwd=ROOT,
                 env=whole,
                 stdin=subprocess.DEVNULL,
@@ -150,14 +154,13 @@ class Worker:
 class Workers:
     """The workers of one test or demo, on one broker and in one directory. A context manager."""
 
-    def __init__(self, bootstrap: str, home: Path, **env: str) -> None:
-        self.bootstrap, self.home = bootstrap, home
+    def __init__(self, bootstrap: str, home: Path, *, command: Sequence[str] = WORKER, bound: bool = True, **env: str) -> None:
+        """`bound`: they die with this process, also when it is killed (where util-linux is there to see to it)."""
+        self.bootstrap, self.home, self.command, self.bound = bootstrap, home, command, bound
         self._env = {"STREAMAPP_BROKER": bootstrap, "STREAMAPP_WEB_PORT": "0", **env}
         self.all: dict[str, Worker] = {}
 
-    def start(
-        self, worker_id: str, *, web: bool = False, crash_at: str | None = None, app: str = "streamapp", **env: str
-    ) -> Worker:
+    def start(self, worker_id: str, *, web: bool = False, crash_at: str | None = None, **env: str) -> Worker:
         """Start a worker, or the next life of one that ended. `env` holds for this life only.
 
         `web` gives it a free port, so that `ready()` works; it keeps the port for later lives.
@@ -167,7 +170,7 @@ class Workers:
             own = dict(self._env)
             if web:
                 own["STREAMAPP_WEB_PORT"] = str(free_port())
-            worker = self.all[worker_id] = Worker(worker_id, self.home, own, app)
+            worker = self.all[worker_id] = Worker(worker_id, self.home, own, self.command, bound=self.bound)
         return worker.start(crash_at=crash_at, **env)
 
     def __getitem__(self, worker_id: str) -> Worker:

@@ -126,7 +126,7 @@ class Cursor:
         self.savepoint = None
         inlet = cast("Inlet", self._inlet)
         if savepoint.entry is None:
-            kept = self.agent.engine.admit(savepoint, cast("int", savepoint.record.offset()) + 1)
+            kept = self.agent.admission.admit(savepoint, cast("int", savepoint.record.offset()) + 1)
             if inlet.retries:
                 self.agent.forget_retries(inlet, savepoint)
         else:
@@ -204,7 +204,7 @@ class Cursor:
         lane = inlet.lane
         if self.stale:
             raise Rewound
-        if self._turn <= 0 or lane.paused or not lane.running or not self.agent.engine.gate_open:
+        if self._turn <= 0 or lane.paused or not lane.running or not self.agent.admission.gate_open:
             return False
         holder = lane.line.holder
         return holder is None or holder is inlet.queue[0]

@@ -30,6 +30,7 @@ class AgentRun:
 
     def __init__(self, engine: Engine, spec: AgentSpec) -> None:
         self.engine = engine
+        self.admission = engine.admission
         self.spec = spec
         self.name = spec.name
         self.retry = engine.fitted_retry(spec)
@@ -153,7 +154,7 @@ class AgentRun:
 
     def pick(self) -> Inlet | None:
         """Return an inlet whose first record may start now, the lanes in turn; None when there is none."""
-        if not self.engine.gate_open:
+        if not self.admission.gate_open:
             return None
         ready = self.ready
         for _ in range(len(ready)):
@@ -268,7 +269,7 @@ class AgentRun:
         """A record inside a batch cannot be decoded: its dead letter joins the batch's savepoint."""
         state = self._new_state(savepoint)
         self._count(state, stage)
-        letter = self.engine.dead_letter(self.spec, record, state, "permanent", failure, stage)
+        letter = self.engine.burial.letter(self.spec, record, state, "permanent", failure, stage)
         if letter is not None:
             savepoint.send(letter)
 
@@ -333,7 +334,7 @@ class AgentRun:
     ) -> None:
         """The record's dead letter and its offset go into one unit; a record that may not be buried stops its partition."""
         lane = inlet.lane
-        letter = self.engine.dead_letter(self.spec, record, state, reason, failure, stage)
+        letter = self.engine.burial.letter(self.spec, record, state, reason, failure, stage)
         if letter is None:
             self._put_back(inlet, [item])
             lane.pause(f"stopped at {record.offset()} by {self.name}: {type(failure).__name__}")
@@ -351,7 +352,7 @@ class AgentRun:
             item.savepoints.append(savepoint)
             self.advance(inlet, item)
         else:
-            self.engine.admit(savepoint, cast("int", record.offset()) + 1)
+            self.admission.admit(savepoint, cast("int", record.offset()) + 1)
             self.offer(inlet, 1)
 
 

@@ -32,7 +32,7 @@ class TableHandle:
         """
         savepoint = current_savepoint.get()
         if savepoint is None:
-            return self._engine.read_committed_value(self.name, key)
+            return self._engine.ticks.read_committed_value(self.name, key)
         return savepoint.read(savepoint.partition_of(self.name, key), key)
 
     def put(self, key: bytes, value: bytes | None) -> None:
@@ -42,7 +42,7 @@ class TableHandle:
         """
         savepoint = current_savepoint.get()
         if savepoint is None:
-            self._engine.write_from_task(self.name, key, value)
+            self._engine.ticks.write_from_task(self.name, key, value)
             return
         savepoint.write(savepoint.partition_of(self.name, key), key, value)
 

@@ -9,9 +9,9 @@ from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Headers
 
 if TYPE_CHECKING:
-    from streamapp.pipeline.engine import Engine
     from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.overlay import TablePartition
+    from streamapp.pipeline.ticks import Ticks
 
 
 class LineBusy(BaseException):
@@ -31,10 +31,10 @@ class TickSavepoint(Savepoint):
     From its first touch of a line to its admission it has that line to itself.
     """
 
-    __slots__ = ("engine", "held", "name", "now_ms")
+    __slots__ = ("held", "name", "now_ms", "ticks")
 
-    def __init__(self, engine: Engine, name: str, held: list[Lane], now_ms: int) -> None:
-        self.engine = engine
+    def __init__(self, ticks: Ticks, name: str, held: list[Lane], now_ms: int) -> None:
+        self.ticks = ticks
         self.name = name
         self.held = held
         self.now_ms = now_ms
@@ -56,7 +56,7 @@ class TickSavepoint(Savepoint):
     def partition_of(self, table: str, key: bytes) -> TablePartition:
         if not self.is_open:
             raise SavepointEnded(f"table {table} used after the run of {self.name} was over")
-        lane = self.engine.lane_of_key(table, key)
+        lane = self.ticks.lane_of_key(table, key)
         if lane is None:
             raise TableNotHere(
                 f"table {table}: the partition of this key is not on this worker; write it from an agent, "
@@ -75,4 +75,4 @@ class TickSavepoint(Savepoint):
         for lane in self.held:
             if lane.line.holder is self:
                 lane.line.holder = None
-            self.engine.wake_line(lane.line)
+            self.ticks.wake_line(lane.line)

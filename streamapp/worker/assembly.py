@@ -31,7 +31,7 @@ from streamapp.state.recovery import Restorer
 from streamapp.state.restore import RestoreOutcome, RestoreTask
 from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
-from streamapp.worker.topology import Cluster, TopicDeclaration, Topology
+from streamapp.worker.cluster import Cluster, TopicDeclaration, Topology
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,94 @@
+"""Which dead letter a failed record of this worker gets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from streamapp.clock import Clock
+from streamapp.errors import OutputRejected, ValidationFailed
+from streamapp.events import Event, log_event
+from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Stage, Writer, bury
+from streamapp.records import Outgoing, RawRecord
+
+if TYPE_CHECKING:
+    from streamapp.pipeline.retry import Reason, RetryState
+    from streamapp.pipeline.spec import AgentSpec
+
+log = logging.getLogger(__name__)
+
+
+class Burial:
+    """Makes this worker's dead letters."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        clock: Clock,
+        *,
+        dlq_partitions: Mapping[str, int],
+        dlq_max_bytes: Mapping[str, int],
+        max_record_bytes: int,
+    ) -> None:
+        self.written = 0
+        self._writer = writer
+        self._clock = clock
+        self._dlq_partitions = dlq_partitions
+        self._dlq_max_bytes = dlq_max_bytes
+        self._max_record_bytes = max_record_bytes
+
+    def letter(
+        self,
+        spec: AgentSpec,
+        record: RawRecord,
+        state: RetryState,
+        reason: Reason,
+        failure: Exception,
+        stage: Stage,
+        max_bytes: int | None = None,
+    ) -> Outgoing | None:
+        """Return the dead letter of a record that failed for good, or None when the agent has no dead-letter topic."""
+        if spec.dlq is None:
+            return None
+        now = self._clock.wall()
+        burial = bury(
+            record,
+            Failure(
+                agent=spec.name,
+                exception=failure,
+                stage=_stage(stage, failure),
+                reason=reason,
+                attempts=state.attempts,
+                first_failed_at=now if state.first_failed_at is None else state.first_failed_at,
+                failed_at=now,
+            ),
+            writer=self._writer,
+            topic=DeadLetterTopic(
+                name=spec.dlq,
+                partitions=self._dlq_partitions[spec.dlq],
+                max_bytes=max_bytes or self._dlq_max_bytes.get(spec.dlq, self._max_record_bytes),
+            ),
+        )
+        self.written += 1
+        log_event(
+            log, logging.WARNING, Event.RECORD_DEAD_LETTERED,
+            f"{burial.position}: dead-lettered to {spec.dlq}, {reason} after {state.attempts} attempts: {type(failure).__name__}",
+            topic=burial.position.topic, partition=burial.position.partition, offset=burial.position.offset, agent=spec.name,
+            dlq_id=burial.id, fingerprint=burial.fingerprint, error_type=type(failure).__name__, attempt=state.attempts,
+        )  # fmt: skip
+        if "value" in burial.truncated:
+            log_event(
+                log, logging.WARNING, Event.DEAD_LETTER_CUT,
+                f"{burial.id}: the value did not fit into {spec.dlq} and was left out; a replay needs it from the source topic",
+                dlq_id=burial.id,
+            )  # fmt: skip
+        return burial.outgoing
+
+
+def _stage(stage: Stage, failure: Exception) -> Stage:
+    if stage == "decode" and isinstance(failure, ValidationFailed):
+        return "validate"
+    if isinstance(failure, OutputRejected):
+        return "sink"
+    return stage

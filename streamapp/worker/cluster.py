@@ -1,0 +1,208 @@
+"""Topics, tables and agents against the cluster: what exists, what is created, and what does not fit together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from streamapp.clock import Deadline
+from streamapp.errors import TopologyInvalid
+from streamapp.events import Event, log_event
+from streamapp.pipeline.spec import AgentSpec, SourceSet, TableSpec, source_sets
+from streamapp.ports import Admin
+from streamapp.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DAY = 86_400.0
+DLQ_RETENTION_DAYS = 30
+DLQ_SLACK_BYTES = 65_536
+"""32 KiB of our headers, and as much again: a dead letter must fit where its source record did."""
+DEFAULT_MESSAGE_BYTES = 1_048_588
+"""max.message.bytes of a topic that nobody set."""
+
+INTERNAL = {"message.timestamp.type": "LogAppendTime"}
+"""Changelogs and dead letters: an old event's time must not meet the topic's retention."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicDeclaration:
+    """A topic as the app declares it."""
+
+    name: str
+    partitions: int | None = None
+    replicas: int | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+    follows: str | None = None
+    """The topic whose partition count it gets when it declares none of its own (a repartition topic its source's)."""
+
+
+@dataclass
+class Topology:
+    """What of the app can run on the cluster as it is."""
+
+    ready: list[SourceSet]
+    missing: dict[str, list[str]]
+    """Set name -> its source topics that do not exist."""
+    partitions: dict[str, int]
+    dlq_partitions: dict[str, int]
+    dlq_max_bytes: dict[str, int]
+    changelog_ids: dict[str, str]
+    tombstones_kept: dict[str, float]
+    """Changelog -> its delete.retention.ms, in seconds."""
+
+
+class Cluster:
+    """Fits an app to a cluster; every method blocks and is called on a thread. `admin` makes a fresh client for each."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        admin: Callable[[], Admin],
+        agents: Sequence[AgentSpec],
+        tables: Sequence[TableSpec],
+        topics: Sequence[TopicDeclaration],
+    ) -> None:
+        self._settings = settings
+        self._admin = admin
+        self._agents = list(agents)
+        self._tables = list(tables)
+        self._topics = {topic.name: topic for topic in topics}
+        self._sets = [SourceSet(name="+".join(names), topics=names) for names in source_sets(self._agents, self._tables)]
+
+    @property
+    def shares_a_table(self) -> bool:
+        """Whether some table is written from several topics: then all of the group's topics are assigned by range."""
+        return any(len(source_set.topics) > 1 for source_set in self._sets)
+
+    def fit(self, deadline: Deadline) -> Topology:
+        """Create what is ours to create, and return what can run. Raises TopologyInvalid, BrokerUnreachable."""
+        admin = self._admin()
+        sources = sorted({topic for agent in self._agents for topic in agent.topics})
+        dlqs = {agent.dlq: agent for agent in self._agents if agent.dlq is not None}
+        changelogs = {table.changelog: table for table in self._tables}
+        counts = admin.partition_counts([*sources, *dlqs, *changelogs, *self._topics], deadline)
+        if self._settings.topics.topic_allow_declare:
+            self._create_declared(admin, counts, deadline, dead_letters=set(dlqs))
+        ready, missing = self._split(counts, dead_letters=set(dlqs))
+        runs = {topic for source_set in ready for topic in source_set.topics}
+        self._create_dlqs(admin, counts, runs, deadline)
+        if any(topic in dlqs for topics in missing.values() for topic in topics):
+            ready, missing = self._split(counts, dead_letters=set())
+            runs = {topic for source_set in ready for topic in source_set.topics}
+        tables = [table for table in self._tables if set(table.topics) <= runs]
+        self._create_changelogs(admin, counts, tables, deadline)
+        names = [table.changelog for table in tables]
+        configs = admin.topic_configs([*names, *(dlq for dlq in dlqs if dlq in counts)], deadline) if names or dlqs else {}
+        self._check_cleanup(configs, names)
+        return Topology(
+            ready=ready,
+            missing=missing,
+            partitions={topic: counts[topic] for topic in runs},
+            dlq_partitions={dlq: counts[dlq] for dlq in dlqs if dlq in counts},
+            dlq_max_bytes={
+                dlq: int(configs.get(dlq, {}).get("max.message.bytes", DEFAULT_MESSAGE_BYTES)) - 1024
+                for dlq in dlqs
+                if dlq in counts
+            },
+            changelog_ids=admin.topic_ids(names, deadline) if names else {},
+            tombstones_kept={name: int(configs.get(name, {}).get("delete.retention.ms", 86_400_000)) / 1000 for name in names},
+        )
+
+    def _split(self, counts: Mapping[str, int], *, dead_letters: set[str]) -> tuple[list[SourceSet], dict[str, list[str]]]:
+        ready, missing = [], {}
+        for source_set in self._sets:
+            absent = [topic for topic in source_set.topics if topic not in counts]
+            if absent:
+                missing[source_set.name] = absent
+                continue
+            each = {topic: counts[topic] for topic in source_set.topics}
+            if len(set(each.values())) > 1:
+                told = ", ".join(f"{topic} has {count}" for topic, count in each.items())
+                raise TopologyInvalid(
+                    f"{' and '.join(each)} feed one table, so their partition counts must be equal: {told} partitions; "
+                    "give one of them a topic with the other's count, or give each its own table"
+                )
+            ready.append(SourceSet(name=source_set.name, topics=source_set.topics, partitions=next(iter(each.values()))))
+        return ready, missing
+
+    def _create_declared(self, admin: Admin, counts: dict[str, int], deadline: Deadline, *, dead_letters: set[str]) -> None:
+        for topic in self._topics.values():
+            if topic.name in counts or topic.name in dead_letters:
+                continue
+            partitions = topic.partitions or (counts.get(topic.follows) if topic.follows is not None else None)
+            if partitions is not None:
+                self._create(admin, counts, topic.name, partitions, topic.config, topic.replicas, deadline)
+
+    def _create_dlqs(self, admin: Admin, counts: dict[str, int], runs: set[str], deadline: Deadline) -> None:
+        sources: dict[str, list[str]] = {}
+        for agent in self._agents:
+            if agent.dlq is not None:
+                sources.setdefault(agent.dlq, []).extend(topic for topic in agent.topics if topic in runs)
+        absent = {dlq: topics for dlq, topics in sources.items() if dlq not in counts and topics}
+        if not absent:
+            return
+        configs = admin.topic_configs(sorted({topic for topics in absent.values() for topic in topics}), deadline)
+        for dlq, topics in absent.items():
+            of_sources = [configs.get(topic, {}) for topic in topics]
+            retention = max(
+                DLQ_RETENTION_DAYS * DAY * 1000, *(4 * int(config.get("retention.ms", 7 * DAY * 1000)) for config in of_sources)
+            )
+            largest = max(int(config.get("max.message.bytes", DEFAULT_MESSAGE_BYTES)) for config in of_sources)
+            declared = self._topics.get(dlq)
+            config = {
+                **INTERNAL,
+                "cleanup.policy": "delete",
+                "retention.ms": str(int(retention)),
+                "max.message.bytes": str(largest + DLQ_SLACK_BYTES),
+                **(declared.config if declared is not None else {}),
+            }
+            partitions = (declared.partitions if declared is not None else None) or max(counts[topic] for topic in topics)
+            self._create(admin, counts, dlq, partitions, config, declared.replicas if declared is not None else None, deadline)
+
+    def _create_changelogs(self, admin: Admin, counts: dict[str, int], tables: Sequence[TableSpec], deadline: Deadline) -> None:
+        for table in tables:
+            partitions = counts[table.topics[0]]
+            existing = counts.get(table.changelog)
+            if existing is None:
+                config = {**INTERNAL, "cleanup.policy": "compact", **table.changelog_config}
+                self._create(admin, counts, table.changelog, partitions, config, None, deadline)
+            elif existing != partitions:
+                raise TopologyInvalid(
+                    f"changelog {table.changelog} has {existing} partitions, its source {table.topics[0]} {partitions}: keys have moved, "
+                    f"so the table cannot be used. Delete the changelog and read {table.topics[0]} again from its start, "
+                    "or give the table another name"
+                )
+
+    def _create(
+        self,
+        admin: Admin,
+        counts: dict[str, int],
+        topic: str,
+        partitions: int,
+        config: Mapping[str, str],
+        replicas: int | None,
+        deadline: Deadline,
+    ) -> None:
+        factor = self._settings.topics.topic_replication_factor if replicas is None else replicas
+        admin.create(topic, partitions, config, factor, deadline)
+        counts[topic] = partitions
+        log_event(
+            log,
+            logging.INFO,
+            Event.TOPIC_CREATED,
+            f"created topic {topic} with {partitions} partitions",
+            topic=topic,
+            partitions=partitions,
+        )
+
+    @staticmethod
+    def _check_cleanup(configs: Mapping[str, Mapping[str, str]], changelogs: Sequence[str]) -> None:
+        for name in changelogs:
+            policy = configs.get(name, {}).get("cleanup.policy")
+            if policy is not None and "compact" not in policy:
+                raise TopologyInvalid(
+                    f"changelog {name} has cleanup.policy={policy}: retention would delete table rows; run "
+                    f"kafka-configs.sh --alter --topic {name} --add-config cleanup.policy=compact"
+                )

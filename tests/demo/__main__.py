@@ -69,7 +69,7 @@ def _play(scenario: Scenario, screen: Screen, *, keep: bool) -> int:
         screen.step(f"Kill w2 with SIGKILL: an order of sku {KILL_SKU} does it, in the middle of a transaction")
         kill = _kill(scenario, screen, bars)
         screen.step("Start w2 again, with the same id and without the trap")
-        _draw(scenario, bars, scenario.restart(), processed=False)
+        _draw(scenario, bars, scenario.restart())
         took = f"{kill.recovery:.1f} s" if kill.recovery is not None else "an unknown time"
         screen.fact(f"next commit on its partitions after {took}")
         _draw(scenario, bars, scenario.finish())
@@ -92,14 +92,14 @@ def _play(scenario: Scenario, screen: Screen, *, keep: bool) -> int:
 def _kill(scenario: Scenario, screen: Screen, bars: Bars) -> Kill:
     """Kill w2; once more if that hit no open transaction and there is still something to feed."""
     while True:
-        _draw(scenario, bars, scenario.kill_in_the_middle(), processed=False)
+        _draw(scenario, bars, scenario.kill_in_the_middle())
         kill = scenario.facts.kill
         assert kill is not None
         _tell_kill(screen, kill)
         if kill.stuck or scenario.feeder.done:
             return kill
         screen.fact("once more, then")
-        _draw(scenario, bars, scenario.restart(trapped=True), processed=False)
+        _draw(scenario, bars, scenario.restart(trapped=True))
 
 
 def _until_half(scenario: Scenario) -> Iterator[None]:
@@ -107,12 +107,11 @@ def _until_half(scenario: Scenario) -> Iterator[None]:
         yield
 
 
-def _draw(scenario: Scenario, bars: Bars, steps: Iterator[None], *, processed: bool = True) -> None:
-    """Draw while `steps` go on. While a transaction hangs, the group's offsets cannot be asked for: the bar stands."""
+def _draw(scenario: Scenario, bars: Bars, steps: Iterator[None]) -> None:
+    """Draw while `steps` go on. While a transaction that holds offsets hangs, they are not told: the bar stands."""
     done = bars.done
     for _ in steps:
-        if processed:
-            done = scenario.processed() or done
+        done = scenario.processed() or done
         bars.show(scenario.feeder.delivered, done)
         time.sleep(0.05)
 

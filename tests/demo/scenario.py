@@ -176,7 +176,7 @@ class Scenario:
         None while a transaction that holds offsets is undecided: the broker does not tell them then.
         """
         try:
-            answers = self._group.committed([TopicPartition(ORDERS, number) for number in range(8)], timeout=2)
+            answers = self._group.committed([TopicPartition(ORDERS, number) for number in range(8)], timeout=1)
         except KafkaException:
             return None
         if any(answer.error for answer in answers):

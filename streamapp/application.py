@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, overload
 
 import faust
-from faust.utils import venusian
 from faust.app.base import SCAN_AGENT
+from faust.utils import venusian
 from mode.utils.trees import Node
 
 from streamapp import assembly
-from streamapp.errors import ConfigurationError, UserModuleFailed
+from streamapp.errors import ConfigurationError
 from streamapp.kafka import client_config
 from streamapp.kafka.script_producer import ScriptProducer
 from streamapp.pipeline.retry import Retry
 from streamapp.project import Project, find_project, import_modules
 from streamapp.records import Outgoing
-from streamapp.settings import Settings, load
+from streamapp.settings import Settings as WorkerSettings
+from streamapp.settings import load
 from streamapp.settings.credentials import from_faust
 from streamapp.worker import timers
 from streamapp.worker.agents import Agent
 from streamapp.worker.client import ClientProducer
 from streamapp.worker.conf import Conf, conf_of, split
 from streamapp.worker.handover import Delivery
-from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, Worker, say
+from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say
 from streamapp.worker.probes import add_probes
 from streamapp.worker.refusals import StandIn, refuse
-from streamapp.worker.stream import Stream
 from streamapp.worker.tables import WINDOW_IDIOM, DedupeKey, DedupeTable, Table, Tables
 from streamapp.worker.topics import Topic
+from streamapp.worker.web import Web
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -58,7 +60,7 @@ class StreamApp(faust.App):
     tables: Tables  # type: ignore[assignment]  # Faust's is a service that restores; the engine does
     engine_service: EngineService
 
-    def __init__(self, id: str | None = None, *, project: Project | None = None, **options: Any) -> None:
+    def __init__(self, id: str | None = None, *, project: Project | None = None, **options: Any) -> None:  # noqa: A002 - Faust's name
         self._project = project
         self._modules_wanted = project is not None
         self._modules_failure: ConfigurationError | None = None
@@ -77,7 +79,11 @@ class StreamApp(faust.App):
         """What the command line set; wins over every other source. Before the settings are read."""
         self.draining = False
         super().__init__(
-            id or (project.app_id if project else None) or "", monitor=monitor, config_source=config_source, loop=loop, beacon=beacon
+            id or (project.app_id if project else None) or "",
+            monitor=monitor,
+            config_source=config_source,
+            loop=loop,
+            beacon=beacon,
         )
         self.tables = Tables(self)
         self.topics = cast("Any", _Topics())
@@ -88,7 +94,7 @@ class StreamApp(faust.App):
     # --- settings
 
     @cached_property
-    def settings(self) -> Settings:
+    def settings(self) -> WorkerSettings:
         """Our settings, read and checked on first use."""
         code = {name: value for name, value in self._code_options.items() if value is not None}
         credentials = from_faust(self._faust_options.get("broker_credentials"), self._faust_options.get("ssl_context"))
@@ -116,8 +122,8 @@ class StreamApp(faust.App):
         return conf_of(self.settings, self._faust_options)
 
     @property
-    def schema_class(self) -> type[faust.Schema]:
-        return cast("type[faust.Schema]", self._faust_options.get("Schema", faust.Schema))
+    def schema_class(self) -> type[faust.Schema[Any, Any]]:
+        return cast("type[faust.Schema[Any, Any]]", self._faust_options.get("Schema", faust.Schema))
 
     def default_serializer(self, *, is_key: bool) -> Any:
         """Return the app-wide serializer that code names, None for the default (raw keys, JSON values)."""
@@ -165,7 +171,7 @@ class StreamApp(faust.App):
 
     # --- declarations
 
-    def topic(self, *topics: str, **options: Any) -> Topic:  # type: ignore[override]  # the same options, by name
+    def topic(self, *topics: str, **options: Any) -> Topic:
         """Declare a topic, or several with one meaning. One with `partitions=` is created when it is missing."""
         options.pop("loop", None)
         options.pop("maxsize", None)
@@ -201,10 +207,10 @@ class StreamApp(faust.App):
     def declared_topics(self) -> tuple[Topic, ...]:
         return tuple(self._declared_topics)
 
-    def channel(self, **options: Any) -> NoReturn:  # type: ignore[override]
+    def channel(self, **options: Any) -> NoReturn:
         refuse("app.channel()", "channels are not built yet; use a topic between agents, and agent.test_context() in tests")
 
-    def stream(self, channel: Any, beacon: Any = None, **options: Any) -> NoReturn:  # type: ignore[override]
+    def stream(self, channel: Any, beacon: Any = None, **options: Any) -> NoReturn:
         refuse("app.stream()", "read topics with agents: @app.agent(topic)")
 
     def agent(  # type: ignore[override]  # Faust's plus ours
@@ -255,15 +261,19 @@ class StreamApp(faust.App):
 
         return declared
 
-    actor = agent
+    actor = agent  # type: ignore[assignment]  # as agent
 
     @overload  # type: ignore[override]
-    def Table(self, name: str, *, value_type: type[V], default: Callable[[], V] | None = ..., **options: Any) -> Table[Any, V]: ...
+    def Table(
+        self, name: str, *, value_type: type[V], default: Callable[[], V] | None = ..., **options: Any
+    ) -> Table[Any, V]: ...
     @overload
     def Table(self, name: str, *, default: Callable[[], V], value_type: None = ..., **options: Any) -> Table[Any, V]: ...
     @overload
     def Table(self, name: str, *, default: None = ..., value_type: Any = ..., **options: Any) -> Table[Any, Any]: ...
-    def Table(self, name: str, *, default: Any = None, value_type: Any = None, window: Any = None, **options: Any) -> Table[Any, Any]:
+    def Table(  # noqa: N802 - Faust's name
+        self, name: str, *, default: Any = None, value_type: Any = None, window: Any = None, **options: Any
+    ) -> Table[Any, Any]:
         """Declare a table. It belongs to the topics of the agents that use it; `source=` names them where that cannot be seen.
 
         `default`: makes the value of a missing key. `value_type`: what values are read as (JSON in the changelog).
@@ -280,26 +290,28 @@ class StreamApp(faust.App):
         table = self._table_class(self, name=name, default=default, value_type=value_type, changelog_config=config, **options)
         return cast("Table[Any, Any]", self.tables.add(table))
 
-    def dedupe_table(self, name: str, *, horizon: float, source: Any = None, help: str | None = None) -> DedupeTable:
+    def dedupe_table(self, name: str, *, horizon: float, source: Any = None, help: str | None = None) -> DedupeTable:  # noqa: A002 - Faust's name
         """Declare a table of what was already processed, for `horizon` seconds of event time."""
         return cast("DedupeTable", self.tables.add(DedupeTable(self, name=name, horizon=horizon, source=source, help=help)))
 
-    def SetTable(self, name: str, **options: Any) -> NoReturn:  # type: ignore[override]
-        refuse(f"SetTable {name}", "it is not built yet; use app.Table(…, value_type=set[str], default=set) and set the value anew")
+    def SetTable(self, name: str, **options: Any) -> NoReturn:  # noqa: N802 - Faust's name
+        refuse(
+            f"SetTable {name}", "it is not built yet; use app.Table(…, value_type=set[str], default=set) and set the value anew"
+        )
 
-    def GlobalTable(self, name: str, **options: Any) -> NoReturn:  # type: ignore[override]
+    def GlobalTable(self, name: str, **options: Any) -> NoReturn:  # noqa: N802 - Faust's name
         refuse(f"GlobalTable {name}", "it is not built yet; send the look-up records to the topic of the agent that needs them")
 
-    def SetGlobalTable(self, name: str, **options: Any) -> NoReturn:  # type: ignore[override]
+    def SetGlobalTable(self, name: str, **options: Any) -> NoReturn:  # noqa: N802 - Faust's name
         refuse(f"SetGlobalTable {name}", "it is not built yet; use app.Table(…, value_type=set[str], default=set)")
 
-    def table_route(self, *args: Any, **options: Any) -> NoReturn:  # type: ignore[override]
+    def table_route(self, *args: Any, **options: Any) -> NoReturn:
         refuse("app.table_route()", "it is not built yet; a page reads what this worker owns: table.get(key)")
 
-    def topic_route(self, *args: Any, **options: Any) -> NoReturn:  # type: ignore[override]
+    def topic_route(self, *args: Any, **options: Any) -> NoReturn:
         refuse("app.topic_route()", "it is not built yet; a page reads what this worker owns: table.get(key)")
 
-    def LiveCheck(self, **options: Any) -> NoReturn:  # type: ignore[override]
+    def LiveCheck(self, **options: Any) -> NoReturn:  # noqa: N802 - Faust's name
         refuse("app.LiveCheck()", "check with records of a test app of your own")
 
     # --- timers
@@ -402,7 +414,7 @@ class StreamApp(faust.App):
 
     async def on_stop(self) -> None:
         await self.on_before_shutdown.send()
-        producer = self._producer
+        producer: Any = self._producer
         if isinstance(producer, ClientProducer) and producer.started:
             await producer.stop()
         await self._maybe_close_http_client()
@@ -412,6 +424,9 @@ class StreamApp(faust.App):
 
     def _new_producer(self) -> Any:
         return ClientProducer(lambda: ScriptProducer(client_config.idempotent_producer(self.settings, "client")))
+
+    def _new_web(self) -> Any:
+        return Web(self)
 
     async def maybe_start_producer(self) -> Any:
         return self.producer
@@ -440,23 +455,23 @@ class StreamApp(faust.App):
         return _Topics()
 
     @cached_property
-    def assignor(self) -> Any:  # type: ignore[override]
+    def assignor(self) -> Any:
         return StandIn("assignor", "Kafka's group protocol assigns partitions")
 
     @cached_property
-    def _leader_assignor(self) -> Any:  # type: ignore[override]
+    def _leader_assignor(self) -> Any:
         return StandIn("_leader_assignor", "ask app.is_leader()", is_leader=self.is_leader)
 
     @cached_property
-    def _fetcher(self) -> Any:  # type: ignore[override]
+    def _fetcher(self) -> Any:
         return StandIn("_fetcher", _ENGINE_DOES_IT)
 
     @cached_property
-    def _reply_consumer(self) -> Any:  # type: ignore[override]
+    def _reply_consumer(self) -> Any:
         return StandIn("_reply_consumer", "agent.ask() is not supported")
 
     @cached_property
-    def router(self) -> Any:  # type: ignore[override]
+    def router(self) -> Any:
         return StandIn("router", "table routes are not built yet")
 
 
@@ -493,8 +508,7 @@ class _Topics(MutableMapping[Any, Any]):
 
 
 def _client_version() -> str:
-    confluent_kafka = importlib.import_module("confluent_kafka")
-    return f"confluent-kafka={confluent_kafka.version()[0] if callable(confluent_kafka.version) else confluent_kafka.version}"
+    return f"confluent-kafka={importlib.metadata.version('confluent-kafka')}"
 
 
 def _say_refusals_in_one_line() -> None:
@@ -517,4 +531,4 @@ def _say_refusals_in_one_line() -> None:
     sys.excepthook = hook
 
 
-__all__ = ["Awaitable", "Stream", "StreamApp", "UserModuleFailed", "Worker"]
+__all__ = ["StreamApp"]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from streamapp.clock import Deadline
-from streamapp.errors import ConfigurationError, TopologyInvalid
+from streamapp.errors import BrokerUnreachable, ConfigurationError, TopologyInvalid
 from streamapp.events import Event, log_event
 from streamapp.identity import DataDir
 from streamapp.kafka import client_config
 from streamapp.kafka.admin import KafkaAdmin
-from streamapp.kafka.changelog import KafkaChangelogReader
+from streamapp.kafka.changelog import KafkaChangelogReader, topic_ids
 from streamapp.kafka.client_config import Assignor
 from streamapp.kafka.offsets import KafkaOffsets
 from streamapp.kafka.producer import KafkaProducer
@@ -115,8 +116,19 @@ def prepare(settings: Settings, topology: Topology, declared: Sequence[Topic]) -
     for table in topology.tables:
         _make_changelog(maker, table, counts)
     existing = [name for name in names if name in counts]
-    ids = admin.topic_ids([table.changelog for table in topology.tables if table.changelog in counts], deadline)
+    ids = _topic_ids(settings, [table.changelog for table in topology.tables if table.changelog in counts], deadline)
     return Cluster(counts, admin.topic_configs(existing, deadline), ids, missing)
+
+
+def _topic_ids(settings: Settings, topics: Sequence[str], deadline: Deadline) -> dict[str, str]:
+    """Return the ids of topics that exist; one that was created just now takes a moment to be known everywhere."""
+    while True:
+        ids = topic_ids(client_config.admin(settings), topics, deadline)
+        if len(ids) == len(set(topics)):
+            return ids
+        if deadline.passed:
+            raise BrokerUnreachable(f"topic {', '.join(set(topics) - set(ids))} was created and does not appear")
+        time.sleep(0.1)
 
 
 class _Maker:
@@ -306,7 +318,7 @@ class AssembledEngine:
             self._cluster.topic_ids.update(found.topic_ids)
             for each in [each for each in self._absent if all(topic in found.counts for topic in each.topics)]:
                 self._absent.remove(each)
-                await self._engine.add_set(self._set(each.topics))
+                self._engine.add_set(self._set(each.topics))
 
     # --- what the shell asks
 
@@ -355,7 +367,9 @@ class AssembledEngine:
         return producer
 
     def _spare_producer(self) -> TransactionalProducer:
-        config = client_config.idempotent_producer(self._settings, f"{self._worker_id}-idempotent", max_message_bytes=self._max_bytes)
+        config = client_config.idempotent_producer(
+            self._settings, f"{self._worker_id}-idempotent", max_message_bytes=self._max_bytes
+        )
         return KafkaProducer(config, transactional=False)
 
     def _source(self, source_set: SourceSet, listener: SourceListener) -> PartitionSource:

@@ -51,7 +51,7 @@ class ScriptProducer:
                     key=key,
                     partition=partition,
                     timestamp=timestamp,
-                    headers=headers,
+                    headers=list(headers),
                     on_delivery=on_delivery,
                 )
             except BufferError:

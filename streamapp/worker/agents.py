@@ -34,7 +34,7 @@ ASK_IDIOM = "answer to a topic that the asking side reads: @app.agent(replies)"
 class Agent(faust.agents.agent.Agent):
     """A function over a stream. The engine decides which records it sees, and what becomes of those that fail."""
 
-    app: StreamApp  # type: ignore[assignment]  # Faust types it by its protocol
+    app: StreamApp
 
     def __init__(
         self,
@@ -122,8 +122,8 @@ class Agent(faust.agents.agent.Agent):
             dlq=dlq,
         )
 
-    async def live(self, cursor: InHand, sources: dict[str, SourceSpec]) -> None:
-        """Run the function once over `cursor`: returns when it returns, raises what it raises."""
+    async def live(self, cursor: InHand, sources: dict[str, SourceSpec], yielded: Callable[[Any], None] | None = None) -> None:
+        """Run the function once over `cursor`: returns when it returns, raises what it raises. `yielded` hears what it yields."""
         current = CurrentEvent(self.app, cursor, sources)
         set_current_event(current)
         faust.agents.agent._current_agent.set(self)
@@ -136,6 +136,8 @@ class Agent(faust.agents.agent.Agent):
                 return
             try:
                 async for value in life:
+                    if yielded is not None:
+                        yielded(value)
                     await self._delegate_to_sinks(value)
             finally:
                 if hasattr(life, "aclose"):
@@ -164,12 +166,14 @@ class Agent(faust.agents.agent.Agent):
 
     # --- Faust's surface
 
-    def _prepare_channel(self, channel: Any = None, internal: bool = True, **options: Any) -> Any:
+    def _prepare_channel(  # type: ignore[override]  # by name
+        self, channel: Any = None, internal: bool = True, **options: Any
+    ) -> Any:
         if channel is not None:
             return channel
         return self.app.topic(f"{self.app.conf.id}-{self.name}", internal=internal, has_prefix=True, **options)
 
-    async def send(  # type: ignore[override]  # as Topic.send
+    async def send(
         self, *, reply_to: Any = None, correlation_id: str | None = None, force: bool = False, **options: Any
     ) -> HandedOver | Delivery:
         """Send to the agent's topic. Raises as Topic.send."""
@@ -199,7 +203,9 @@ class Agent(faust.agents.agent.Agent):
     async def kvjoin(self, *args: Any, **options: Any) -> NoReturn:
         refuse("agent.kvjoin()", ASK_IDIOM)
 
-    def test_context(self, channel: Any = None, supervisor_strategy: Any = None, on_error: Any = None, **options: Any) -> AgentHarness:  # type: ignore[override]
+    def test_context(  # type: ignore[override]  # driven by other names than Faust's wrapper
+        self, channel: Any = None, supervisor_strategy: Any = None, on_error: Any = None, **options: Any
+    ) -> AgentHarness:
         """Return the agent as a test drives it: no broker, no thread, no directory.
 
         `async with agent.test_context() as agent: await agent.put(value)`.
@@ -245,7 +251,7 @@ def _plain(function: Any) -> Any:
 
 def _stack(life: Any) -> str:
     try:
-        return str(format_agen_stack(life) if inspect.isasyncgen(life) else format_coro_stack(life))
+        return str(format_agen_stack(cast("Any", life)) if inspect.isasyncgen(life) else format_coro_stack(life))
     except RuntimeError as gone:
         return f"no stack: {gone}"
 

@@ -12,12 +12,20 @@ from streamapp.errors import SettingInvalid
 from streamapp.settings import Settings, handles
 from streamapp.worker.agents import Agent
 from streamapp.worker.events import Event
+from streamapp.worker.lifecycle import Worker
 from streamapp.worker.refusals import refuse
 from streamapp.worker.stream import Stream
 from streamapp.worker.tables import Table
 from streamapp.worker.topics import Topic
 
-OURS: Final[Mapping[str, type]] = {"Agent": Agent, "Event": Event, "Stream": Stream, "Table": Table, "Topic": Topic}
+OURS: Final[Mapping[str, type]] = {
+    "Agent": Agent,
+    "Event": Event,
+    "Stream": Stream,
+    "Table": Table,
+    "Topic": Topic,
+    "Worker": Worker,
+}
 """Faust's class settings whose class has to be ours, or derive from it."""
 REPLACED: Final = ("TableManager", "PartitionAssignor", "LeaderAssignor", "SetTable", "GlobalTable", "SetGlobalTable", "Router")
 """Class settings of parts that the engine replaces whole."""
@@ -51,7 +59,9 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             fausts[name] = value
         else:
             near = difflib.get_close_matches(name, known, n=1)
-            raise SettingInvalid(f"StreamApp({name}=…): no setting has that name" + (f"; did you mean {near[0]}?" if near else ""))
+            raise SettingInvalid(
+                f"StreamApp({name}=…): no setting has that name" + (f"; did you mean {near[0]}?" if near else "")
+            )
     return ours, fausts
 
 
@@ -87,7 +97,7 @@ def conf_of(settings: Settings, fausts: Mapping[str, Any]) -> Conf:
         values["web_port"] = settings.web.web_port
     if settings.web.web_url:
         values["canonical_url"] = settings.web.web_url
-    return Conf(settings.identity.app_id, env={}, **{name: value for name, value in values.items() if value is not None})  # type: ignore[call-arg]  # `env` is Faust's own way to give an environment
+    return Conf(settings.identity.app_id, env={}, **{name: value for name, value in values.items() if value is not None})
 
 
 __all__ = ["Conf", "conf_of", "split"]

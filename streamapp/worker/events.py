@@ -52,7 +52,9 @@ class Event(faust.Event):
         self._savepoint: Savepoint | None = None
 
     @classmethod
-    def of(cls, app: Any, source: SourceSpec, record: RawRecord, value: Any, cursor: InHand, savepoint: Savepoint | None) -> Event:
+    def of(
+        cls, app: Any, source: SourceSpec, record: RawRecord, value: Any, cursor: InHand, savepoint: Savepoint | None
+    ) -> Event:
         """Return the event of a record that an agent has in hand."""
         raw_key = record.key()
         key = raw_key if raw_key is None or source.decode_key is None else source.decode_key(raw_key)
@@ -65,7 +67,7 @@ class Event(faust.Event):
             cast("int", record.offset()),
             timestamp=milliseconds / 1000 if kind else 0.0,
             timestamp_type=max(0, kind - 1),
-            headers=headers or [],
+            headers=cast("Any", headers or []),
             key=raw_key,
             value=record.value(),
             checksum=None,
@@ -87,7 +89,7 @@ class Event(faust.Event):
         # faust.current_event() calls what stands in its context variable.
         return self
 
-    async def send(  # type: ignore[override]  # as Topic.send
+    async def send(
         self,
         channel: Any,
         key: Any = _UNSET,
@@ -103,7 +105,7 @@ class Event(faust.Event):
     ) -> HandedOver | Delivery:
         """Send key and value on, serialised anew; what is given replaces the event's own."""
         self._require_in_hand("send")
-        return cast("HandedOver | Delivery", await self._topic(channel).send(
+        return await self._topic(channel).send(
             key=self.key if key is _UNSET else key,
             value=self.value if value is _UNSET else value,
             partition=partition,
@@ -113,9 +115,9 @@ class Event(faust.Event):
             key_serializer=key_serializer,
             value_serializer=value_serializer,
             callback=callback,
-        ))  # fmt: skip
+        )
 
-    async def forward(  # type: ignore[override]  # as Topic.send
+    async def forward(
         self,
         channel: Any,
         key: Any = _UNSET,
@@ -166,7 +168,9 @@ class Event(faust.Event):
     def _require_in_hand(self, what: str) -> None:
         savepoint = self._savepoint
         if savepoint is not None and savepoint is not current_savepoint.get():
-            raise SavepointEnded(f"event.{what} of {self.idempotency_key} after that record was done: send before the next record")
+            raise SavepointEnded(
+                f"event.{what} of {self.idempotency_key} after that record was done: send before the next record"
+            )
 
 
 class CurrentEvent:

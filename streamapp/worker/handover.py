@@ -26,8 +26,8 @@ class HandedOver:
         self._metadata = RecordMetadata(topic=topic, partition=-1, topic_partition=TP(topic, -1), offset=-1)
 
     def __await__(self) -> Generator[Any, None, RecordMetadata]:
+        yield from ()  # a generator that never waits
         return self._metadata
-        yield  # makes this a generator that never waits
 
     def result(self) -> RecordMetadata:
         return self._metadata

@@ -95,7 +95,7 @@ class EngineService(Service):
 class Boot(faust.app.base.BootStrategy):
     """Faust's services around our engine: sensors, web, engine. Neither consumer nor producer, conductor, tables or agents."""
 
-    app: StreamApp  # type: ignore[assignment]  # Faust types it by its protocol
+    app: StreamApp
 
     def server(self) -> Iterable[ServiceT]:
         return self._chain(self.sensors(), self.web_server(), [self.app.engine_service])
@@ -114,7 +114,7 @@ class Boot(faust.app.base.BootStrategy):
 class Worker(faust.worker.Worker):
     """Faust's worker, ended by the contract's exit codes."""
 
-    app: StreamApp  # type: ignore[assignment]  # as in Boot
+    app: StreamApp
 
     async def on_startup_finished(self) -> None:
         await super().on_startup_finished()

@@ -18,7 +18,9 @@ from mode.utils.futures import maybe_async
 from streamapp.errors import ConfigurationError
 from streamapp.pipeline.cursor import Cursor
 from streamapp.pipeline.retry import Retry
+from streamapp.pipeline.savepoint import Savepoint
 from streamapp.pipeline.spec import AgentSpec, SourceSpec
+from streamapp.records import RawRecord
 from streamapp.worker.agents import Agent
 from streamapp.worker.events import CurrentEvent, set_current_event
 from streamapp.worker.stream import Move, Stream
@@ -38,8 +40,8 @@ class _NoRecords:
     """A cursor that ends the probe when it is asked."""
 
     def __init__(self) -> None:
-        self.savepoint = None
-        self.record = None
+        self.savepoint: Savepoint | None = None
+        self.record: RawRecord | None = None
         self.value: Any = None
         self.records: list[Any] = []
         self.values: list[Any] = []
@@ -111,9 +113,7 @@ def carrier(agent: Agent, move: Move, sources: list[SourceSpec], *, retry: Retry
             else:
                 await event.forward(move.topic, key=await maybe_async(move.key(value)))
 
-    return AgentSpec(
-        name=f"{agent.name}-to-{move.topic.get_topic_name()}", sources=tuple(sources), run=run, retry=retry, dlq=dlq
-    )
+    return AgentSpec(name=f"{agent.name}-to-{move.topic.get_topic_name()}", sources=tuple(sources), run=run, retry=retry, dlq=dlq)
 
 
 __all__ = ["carrier", "find_move", "mentions_move"]

@@ -6,7 +6,7 @@ unfinished.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
@@ -50,7 +50,7 @@ class Move:
 JOIN_IDIOM = "keep one side in a table and look it up: row = table.get(key)"
 
 
-class Stream(StreamT[Any], Service):
+class Stream(StreamT[T], Service):
     """One agent's stream over one cursor. Iterating it finishes the record in hand and hands out the next."""
 
     mundane_level = "debug"
@@ -60,7 +60,7 @@ class Stream(StreamT[Any], Service):
         refuse("app.stream(…)", "read topics with agents: @app.agent(topic)")
 
     @classmethod
-    def over(cls, cursor: InHand, agent: Agent, current: CurrentEvent) -> Stream:
+    def over(cls, cursor: InHand, agent: Agent, current: CurrentEvent) -> Stream[Any]:
         """Return the stream of one life of an agent."""
         stream = cls.__new__(cls)
         Service.__init__(stream, beacon=cast("Any", agent.beacon))
@@ -82,7 +82,7 @@ class Stream(StreamT[Any], Service):
     _current: CurrentEvent
     _next_value: Callable[[], Awaitable[Any]]
     _processors: list[Processor]
-    _moved: Stream | None
+    _moved: Stream[Any] | None
     """The stream that `group_by` or `through` made of this one."""
     _is_moved: bool
     move: Move | None
@@ -121,15 +121,15 @@ class Stream(StreamT[Any], Service):
         """The event of the record in hand."""
         return self._current()
 
-    def events(self) -> _Mapped[Event]:  # type: ignore[override]  # Faust's is a generator; iterated the same way
+    def events(self) -> _Mapped[Event]:
         """Iterate events instead of values."""
         return _Mapped(self, lambda _: cast("Event", self._current()))
 
-    def items(self) -> _Mapped[tuple[Any, Any]]:  # type: ignore[override]  # as events
+    def items(self) -> _Mapped[tuple[Any, Any]]:
         """Iterate (key, value)."""
         return _Mapped(self, lambda value: (self._current.key(), value))
 
-    def enumerate(self, start: int = 0) -> _Mapped[tuple[int, Any]]:  # type: ignore[override]  # as events
+    def enumerate(self, start: int = 0) -> _Mapped[tuple[int, Any]]:
         """Iterate (number, value), counted from the agent's last start: the number is no state."""
         count = start - 1
 
@@ -140,7 +140,7 @@ class Stream(StreamT[Any], Service):
 
         return _Mapped(self, numbered)
 
-    def take(self, max_: int, within: Any = None) -> _Batches[Any]:  # type: ignore[override]  # as events
+    def take(self, max_: int, within: Any = None) -> _Batches[Any]:
         """Iterate lists of up to `max_` values of one partition; a list is done, or fails, as a whole.
 
         `within`: seconds to wait for a list to fill once it has a record; None waits until it is full.
@@ -178,7 +178,7 @@ class Stream(StreamT[Any], Service):
         """Pass every value through `processor` (async or not) before the agent sees it."""
         self._processors.append(Processor(processor))
 
-    def filter(self, fun: Callable[[Any], Any]) -> Stream:
+    def filter(self, fun: Callable[[Any], Any]) -> Stream[Any]:
         """Leave out the values for which `fun` (async or not) is false; their records are done."""
 
         async def keep(value: Any) -> Any:
@@ -189,9 +189,11 @@ class Stream(StreamT[Any], Service):
         self._processors.append(Processor(keep, changes_value=False))
         return self
 
-    def echo(self, *channels: Any) -> Stream:
+    def echo(self, *channels: Any) -> Stream[Any]:
         """Send each value also to these topics."""
-        topics = [self.derive_topic(channel) if isinstance(channel, str) else self.agent.app.topic_of(channel) for channel in channels]
+        topics = [
+            self.derive_topic(channel) if isinstance(channel, str) else self.agent.app.topic_of(channel) for channel in channels
+        ]
 
         async def echoing(value: Any) -> Any:
             for topic in topics:
@@ -201,14 +203,12 @@ class Stream(StreamT[Any], Service):
         self._processors.append(Processor(echoing, changes_value=False))
         return self
 
-    def through(self, channel: Any) -> Stream:  # type: ignore[override]
+    def through(self, channel: Any) -> Stream[Any]:
         """Send the records on to a topic and go on with what comes out of it, maybe on another worker."""
         topic = self.derive_topic(channel) if isinstance(channel, str) else self.agent.app.topic_of(channel)
         return self._move("through", topic, None)
 
-    def group_by(  # type: ignore[override]  # Faust wants a model's field; a field's name is taken too
-        self, key: Any, *, name: str | None = None, topic: Any = None, partitions: int | None = None
-    ) -> Stream:
+    def group_by(self, key: Any, *, name: str | None = None, topic: Any = None, partitions: int | None = None) -> Stream[Any]:
         """Send the records on under another key and go on with those of this worker's partitions.
 
         `key`: a model's field (`Order.customer`), a field's name, or a function of the value (then `name=` is needed).
@@ -227,7 +227,7 @@ class Stream(StreamT[Any], Service):
             )
         return self._move("group_by", self.agent.app.topic_of(topic), _key_function(key))
 
-    def _move(self, what: str, topic: Any, key: Callable[[Any], Any] | None) -> Stream:
+    def _move(self, what: str, topic: Any, key: Callable[[Any], Any] | None) -> Stream[Any]:
         if self.agent.concurrency > 1:
             raise ImproperlyConfigured(f"agent {self.agent.name}: stream.{what} needs concurrency=1")
         if self._moved is not None or self._is_moved:
@@ -239,13 +239,13 @@ class Stream(StreamT[Any], Service):
         moved._processors = [processor for processor in self._processors if processor.changes_value]
         return moved
 
-    def get_active_stream(self) -> Stream:
+    def get_active_stream(self) -> Stream[Any]:
         return self._moved.get_active_stream() if self._moved is not None else self
 
-    def get_root_stream(self) -> Stream:
+    def get_root_stream(self) -> Stream[Any]:
         return self
 
-    def derive_topic(self, name: str, **options: Any) -> Any:  # type: ignore[override]
+    def derive_topic(self, name: str, **options: Any) -> Any:
         """Return a topic of that name with this stream's types."""
         options.setdefault("partitions", None)
         return self.agent.source_topic.derive_topic(topics=[name], **options)
@@ -321,7 +321,7 @@ class _Mapped(Generic[T]):
 
     __slots__ = ("_change", "_stream")
 
-    def __init__(self, stream: Stream, change: Callable[[Any], T]) -> None:
+    def __init__(self, stream: Stream[Any], change: Callable[[Any], T]) -> None:
         self._stream = stream
         self._change = change
 
@@ -337,7 +337,7 @@ class _Batches(Generic[T]):
 
     __slots__ = ("_limit", "_shape", "_stream", "_within")
 
-    def __init__(self, stream: Stream, limit: int, within: Any, shape: Callable[[Kept], list[T]]) -> None:
+    def __init__(self, stream: Stream[Any], limit: int, within: Any, shape: Callable[[Kept], list[T]]) -> None:
         if limit < 1:
             raise ValueError(f"take({limit}): must be at least 1")
         bound = stream.agent.app.settings.stream.stream_buffer_maxsize

@@ -80,7 +80,7 @@ class Table(MutableMapping[K, V], Generic[K, V]):
         value_serializer: Any = None,
         source: Any = None,
         partitions: int | None = None,
-        help: str | None = None,
+        help: str | None = None,  # noqa: A002 - Faust's name
         changelog_config: Mapping[str, Any] | None = None,
     ) -> None:
         if key_serializer not in (None, "json"):
@@ -150,7 +150,7 @@ class Table(MutableMapping[K, V], Generic[K, V]):
         return self._get(_encode_json(key)) is not None
 
     def __iter__(self) -> Iterator[K]:
-        for raw, _ in self._handle.items():
+        for raw, _ in iter(self._handle.items()):  # a handle has items only
             yield self._key(raw)
 
     def __len__(self) -> int:
@@ -201,7 +201,7 @@ class Table(MutableMapping[K, V], Generic[K, V]):
         return _Pairs(self)
 
     def values(self) -> Iterator[V]:  # type: ignore[override]  # as items
-        for _, raw in self._handle.items():
+        for _, raw in iter(self._handle.items()):
             yield cast("V", self._decode(raw))
 
     def keys(self) -> Iterator[K]:  # type: ignore[override]  # as items
@@ -296,7 +296,7 @@ class _Pairs(Generic[K, V]):
 class DedupeTable:
     """Which records were already processed, for `horizon` seconds of event time. Use: `@app.agent(…, dedupe=table.by(function))`."""
 
-    def __init__(self, app: StreamApp, *, name: str, horizon: float, source: Any = None, help: str | None = None) -> None:
+    def __init__(self, app: StreamApp, *, name: str, horizon: float, source: Any = None, help: str | None = None) -> None:  # noqa: A002 - Faust's name
         if not horizon > 0:
             raise ConfigurationError(f"dedupe table {name}: horizon={horizon!r}: must be seconds above 0")
         self.app = app
@@ -364,7 +364,7 @@ class Tables(dict[str, "Table[Any, Any] | DedupeTable"]):
         self[table.name] = table
         return table
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]  # Faust's graph of services keeps it as a node
         return id(self)
 
 

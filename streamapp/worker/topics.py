@@ -66,7 +66,9 @@ class Topic(faust.Topic):
         return named_codec(name)
 
     def _first_value(self, value: Any) -> bytes | None:
-        self._encode_value = self._schema_encoder(is_key=False) or encoder_for(self.value_type, serializer=self._codec(is_key=False))
+        self._encode_value = self._schema_encoder(is_key=False) or encoder_for(
+            self.value_type, serializer=self._codec(is_key=False)
+        )
         return self._encode_value(value)
 
     def _first_key(self, key: Any) -> bytes | None:
@@ -87,7 +89,9 @@ class Topic(faust.Topic):
             try:
                 payload, _ = dumps(self.app, value, serializer=None, headers={})
             except Exception as failure:
-                raise OutputRejected(f"a {type(value).__name__} cannot be serialised by {type(self.schema).__name__}") from failure
+                raise OutputRejected(
+                    f"a {type(value).__name__} cannot be serialised by {type(self.schema).__name__}"
+                ) from failure
             return payload.encode() if isinstance(payload, str) else cast("bytes", payload)
 
         return encode
@@ -106,7 +110,7 @@ class Topic(faust.Topic):
 
     # --- sending
 
-    async def send(  # type: ignore[override]  # Faust's returns a future per send; ours is shared, and awaited the same way
+    async def send(
         self,
         *,
         key: Any = None,
@@ -129,9 +133,7 @@ class Topic(faust.Topic):
         if (
             savepoint is None
             or self._name is None
-            or not (
-                partition is timestamp is headers is key_serializer is value_serializer is callback is schema is None  # fmt: skip
-            )
+            or not (partition is timestamp is headers is key_serializer is value_serializer is callback is schema is None)
         ):
             return self.send_soon(
                 key=key,
@@ -216,7 +218,7 @@ class Topic(faust.Topic):
     def as_future_message(self, *args: Any, **options: Any) -> NoReturn:
         refuse("topic.as_future_message(…)", "use topic.send(…)")
 
-    async def get(self, *, timeout: Any = None) -> NoReturn:
+    async def get(self, **options: Any) -> NoReturn:
         refuse("topic.get()", "read the topic with an agent")
 
     def stream(self, **options: Any) -> NoReturn:

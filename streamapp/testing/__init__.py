@@ -1,0 +1,1 @@
+"""What users and the project test with: fault points, and later an in-memory Kafka."""

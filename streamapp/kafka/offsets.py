@@ -46,7 +46,7 @@ class KafkaOffsets:
     def bounds(self, partition: Partition, deadline: Deadline) -> tuple[int, int]:
         while True:
             try:
-                answer = self._watermarks.get_watermark_offsets(
+                answer: tuple[int, int] | None = self._watermarks.get_watermark_offsets(
                     TopicPartition(partition.topic, partition.number), timeout=max(0.1, deadline.slice(CALL)), cached=False
                 )
             except KafkaException as failure:

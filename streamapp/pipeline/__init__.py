@@ -1,0 +1,1 @@
+"""The record path: lanes, savepoints, the unit of work and its commit. No client library, no Faust."""

@@ -99,7 +99,7 @@ class RestoreProgress:
     """What stands in the way, as a sentence."""
 
 
-class Cancelled(Exception):  # noqa: N818 - no error: it unwinds the restore thread to where the next restore is served
+class Cancelled(Exception):
     """The restore was cancelled; its store is no longer ours to write."""
 
 

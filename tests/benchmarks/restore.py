@@ -1,0 +1,106 @@
+"""Restore speed: changelog records a second into RocksDB, and how long the main thread had to wait meanwhile.
+
+    python -m tests.benchmarks.restore --records 2000000 --partitions 4 [--broker host:port] [--memory]
+
+Starts a broker of its own unless one is named. Prints one line per run; the second run of each finds the stores current.
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from confluent_kafka import Producer
+
+from streamapp.broker import Broker, BrokerConfig
+from streamapp.kafka.changelog import KafkaChangelogReader
+from streamapp.ports import ChangelogReader
+from streamapp.records import Partition
+from streamapp.state.memory import MemoryStores
+from streamapp.state.recovery import Restorer
+from streamapp.state.restore import RestoreOutcome, RestoreTask
+from streamapp.state.rocksdb import RocksStores
+from streamapp.state.stores import Stores
+from tests.support.changelog_bench import READER
+from tests.support.topics import create_topic
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--records", type=int, default=2_000_000)
+    arguments.add_argument("--partitions", type=int, default=4)
+    arguments.add_argument("--value-bytes", type=int, default=20)
+    arguments.add_argument("--broker")
+    arguments.add_argument("--memory", action="store_true", help="into memory, to tell RocksDB's share")
+    given = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        if given.broker:
+            measure(given.broker, Path(directory), given)
+        else:
+            with Broker(BrokerConfig(data_dir=Path(directory) / "broker", port=0), die_with_parent=True) as broker:
+                measure(broker.address, Path(directory), given)
+
+
+def measure(bootstrap: str, directory: Path, given: argparse.Namespace) -> None:
+    topic = f"restore-{uuid4().hex[:8]}"
+    create_topic(bootstrap, topic, given.partitions, {"cleanup.policy": "compact"})
+    fill(bootstrap, topic, given)
+    stores = Stores("bench", MemoryStores() if given.memory else RocksStores(directory))
+
+    def reader() -> ChangelogReader:
+        shared = READER | {"bootstrap.servers": bootstrap, "group.id": topic}
+        return KafkaChangelogReader(shared, shared | {"isolation.level": "read_uncommitted"})
+
+    restorer = Restorer(reader)
+    restorer.start()
+    for name in ("whole", "current already"):
+        run(name, restorer, stores, topic, given.partitions)
+    restorer.stop()
+    stores.close_all()
+
+
+def fill(bootstrap: str, topic: str, given: argparse.Namespace) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": topic, "linger.ms": 20, "compression.type": "lz4"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for number in range(given.records):
+        while True:
+            try:
+                producer.produce(
+                    topic, key=b"order-%010d" % number, value=bytes(given.value_bytes), partition=number % given.partitions
+                )
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.commit_transaction(60)
+
+
+def run(name: str, restorer: Restorer, stores: Stores, topic: str, partitions: int) -> None:
+    outcomes: queue.Queue[RestoreOutcome] = queue.Queue()
+    began, used = time.perf_counter(), time.process_time()
+    for number in range(partitions):
+        task = RestoreTask(
+            changelog=Partition(topic, number),
+            open=partial(stores.open, "table", number, "id"),
+            delete_retention=86_400.0,
+        )
+        restorer.restore(task, outcomes.put)
+    longest, last = 0.0, time.perf_counter()
+    while outcomes.qsize() < partitions:
+        time.sleep(0.001)
+        longest, last = max(longest, time.perf_counter() - last - 0.001), time.perf_counter()
+    took, used = time.perf_counter() - began, time.process_time() - used
+    records = sum(outcomes.get().restored for _ in range(partitions))
+    each = f", {used / records * 1e6:.2f} CPU µs each" if records else ""
+    print(
+        f"{name}: {records} records in {took:.3f} s, {records / took:.0f}/s{each}; main thread waited {longest * 1000:.1f} ms at most"
+    )
+
+
+if __name__ == "__main__":
+    main()

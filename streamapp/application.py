@@ -61,6 +61,8 @@ class StreamApp(faust.App):
     engine_service: EngineService
 
     def __init__(self, id: str | None = None, *, project: Project | None = None, **options: Any) -> None:  # noqa: A002 - Faust's name
+        if "faust.cli.base" in sys.modules:
+            _say_refusals_in_one_line()
         self._project = project
         self._modules_wanted = project is not None
         self._modules_failure: ConfigurationError | None = None
@@ -88,8 +90,6 @@ class StreamApp(faust.App):
         self.tables = Tables(self)
         self.topics = cast("Any", _Topics())
         self.engine_service = EngineService(self)
-        if "faust.cli.base" in sys.modules:
-            _say_refusals_in_one_line()
 
     # --- settings
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, ConfigurationError, TopologyInvalid
-from streamapp.events import Event, log_event
+from streamapp.events import CLIENT_LOGGER, Event, log_event
 from streamapp.identity import DataDir
 from streamapp.kafka import client_config
 from streamapp.kafka.admin import KafkaAdmin
@@ -95,7 +95,7 @@ def prepare(settings: Settings, topology: Topology, declared: Sequence[Topic]) -
 
     Raises TopologyInvalid: counts do not fit, or a topic is missing that may not be created. BrokerUnreachable.
     """
-    admin = KafkaAdmin(client_config.admin(settings))
+    admin = _admin(settings)
     deadline = Deadline.after(settings.broker.start_timeout)
     sources = list(dict.fromkeys(topic for agent in topology.agents for topic in agent.topics))
     letters = list(dict.fromkeys(agent.dlq for agent in topology.agents if agent.dlq is not None))
@@ -118,6 +118,10 @@ def prepare(settings: Settings, topology: Topology, declared: Sequence[Topic]) -
     existing = [name for name in names if name in counts]
     ids = _topic_ids(settings, [table.changelog for table in topology.tables if table.changelog in counts], deadline)
     return Cluster(counts, admin.topic_configs(existing, deadline), ids, missing)
+
+
+def _admin(settings: Settings) -> KafkaAdmin:
+    return KafkaAdmin({**client_config.admin(settings), "logger": logging.getLogger(CLIENT_LOGGER)})
 
 
 def _topic_ids(settings: Settings, topics: Sequence[str], deadline: Deadline) -> dict[str, str]:
@@ -202,7 +206,7 @@ async def create_missing(app: StreamApp, topics: Sequence[Topic]) -> None:
 
     def create() -> None:
         deadline = Deadline.after(settings.broker.start_timeout)
-        admin = KafkaAdmin(client_config.admin(settings))
+        admin = _admin(settings)
         wanted = {name: topic for topic in topics for name in topic.topics}
         maker = _Maker(admin, settings, admin.partition_counts(sorted(wanted), deadline), deadline)
         for name, topic in wanted.items():

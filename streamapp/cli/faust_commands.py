@@ -9,9 +9,12 @@ from typing import Any
 
 import faust.cli.agents
 import faust.cli.worker
+import mode
 from faust.cli.base import AppCommand, cli
 
+from streamapp.application import StreamApp
 from streamapp.cli import main
+from streamapp.worker.lifecycle import CommandWorker
 from streamapp.worker.refusals import refuse
 
 
@@ -47,6 +50,12 @@ def register() -> None:
             cli.add_command(command, name)
 
 
+def _worker_of(command: AppCommand) -> type[mode.Worker]:
+    return CommandWorker if isinstance(command.app, StreamApp) else mode.Worker
+
+
 register()
+# Faust runs each command in a worker that answers a failure with tracebacks and waits seconds before it ends.
+AppCommand._Worker = property(_worker_of)  # type: ignore[assignment]  # a property there too
 
 __all__: list[str] = ["agents", "livecheck", "register", "worker"]

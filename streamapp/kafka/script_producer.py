@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -10,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.clock import Deadline
 from streamapp.errors import DeliveryFailed, OutputRejected
+from streamapp.events import CLIENT_LOGGER
 from streamapp.kafka.client_config import option_refused
 from streamapp.records import Outgoing
 
@@ -25,7 +27,7 @@ class ScriptProducer:
 
     def __init__(self, config: Mapping[str, object]) -> None:
         try:
-            self._client = Producer(dict(config))
+            self._client = Producer(dict(config), logger=logging.getLogger(CLIENT_LOGGER))
         except (KafkaException, ValueError, TypeError) as refused:
             raise option_refused(refused) from refused
         self._closing = threading.Event()
@@ -39,7 +41,7 @@ class ScriptProducer:
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
             if error is not None:
-                told(DeliveryFailed(f"topic {topic}: {error.name()}: {error.str()}"), -1, -1)
+                told(_undelivered(topic, error), -1, -1)
             else:
                 told(None, _number(message.partition()), _number(message.offset()))
 
@@ -77,6 +79,11 @@ class ScriptProducer:
     def _poll(self) -> None:
         while not self._closing.is_set():
             self._client.poll(POLL)
+
+
+def _undelivered(topic: str, error: KafkaError) -> DeliveryFailed:
+    hint = "; does the topic exist?" if error.code() in (KafkaError._MSG_TIMED_OUT, KafkaError._UNKNOWN_TOPIC) else ""
+    return DeliveryFailed(f"topic {topic}: {error.name()}: {error.str()}{hint}")
 
 
 def _number(value: int | None) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import faust.app.base
 import faust.worker
+import mode
 from mode import Service, ServiceT
 from mode.utils.futures import maybe_cancel
 
@@ -111,19 +112,13 @@ class Boot(faust.app.base.BootStrategy):
         return self.app.settings.web.web_port != 0 and bool(super()._should_enable_web())
 
 
-class Worker(faust.worker.Worker):
-    """Faust's worker, ended by the contract's exit codes."""
+class _EndsByExitCode(mode.Worker):
+    """Runs a service until it ends, then ends the process by the contract's exit codes."""
 
-    app: StreamApp
-
-    async def on_startup_finished(self) -> None:
-        await super().on_startup_finished()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+    logs_failures = True
 
     def execute_from_commandline(self) -> NoReturn:
-        """Run until stopped. Exits 0 after a clean stop, 1 fatal, 2 refused start, 3 no broker answered at start."""
+        """Run until stopped. Exits 0 after a clean end, 1 fatal, 2 refused, 3 no broker answered."""
         failure: BaseException | None = None
         loop = self.loop
         self._starting_fut = asyncio.ensure_future(self.start(), loop=loop)
@@ -138,7 +133,7 @@ class Worker(faust.worker.Worker):
             self.on_worker_shutdown()
             failure = self._stopped_with(failure) or self.crash_reason
             self._close_loop()
-        raise SystemExit(exit_code(failure))
+        raise SystemExit(exit_code(failure, log_it=self.logs_failures))
 
     def _stopped_with(self, failure: BaseException | None) -> BaseException | None:
         """Stop what runs. A failure while stopping counts only if there is no earlier one."""
@@ -164,8 +159,39 @@ class Worker(faust.worker.Worker):
         loop.close()
 
 
-def exit_code(failure: BaseException | None) -> int:
-    """Return the worker's exit code, and say on stderr why it is not 0: one line where a user can act on it."""
+class Worker(_EndsByExitCode, faust.worker.Worker):
+    """Faust's worker, ended by the contract's exit codes."""
+
+    app: StreamApp
+
+    async def on_startup_finished(self) -> None:
+        await super().on_startup_finished()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+
+
+class CommandWorker(_EndsByExitCode):
+    """What runs `faust send` and an app's own commands: one line and an exit code instead of tracebacks."""
+
+    @property
+    def logs_failures(self) -> bool:  # type: ignore[override]  # a class attribute there
+        return bool(self.debug)
+
+    async def _default_stop_children(self) -> None:
+        for child in reversed(self._children):
+            try:
+                await child.stop()
+            except Exception as failure:  # the command's own; Faust logs it here, and again where it came from
+                if self.crash_reason is None:
+                    self.crash_reason = failure
+
+
+def exit_code(failure: BaseException | None, *, log_it: bool = True) -> int:
+    """Return the process's exit code, and say on stderr why it is not 0: one line where a user can act on it.
+
+    `log_it`: log what a user cannot act on, with its traceback.
+    """
     if failure is None:
         return 0
     if isinstance(failure, SystemExit):
@@ -178,7 +204,8 @@ def exit_code(failure: BaseException | None) -> int:
         return 3
     if isinstance(failure, (Fatal, StreamAppError)):
         say(failure)
-        log.critical("the worker stops: %s", failure, exc_info=failure)
+        if log_it:
+            log.critical("the worker stops: %s", failure, exc_info=failure)
         return 1
     log.critical("the worker stops: %r", failure, exc_info=failure)
     return 1

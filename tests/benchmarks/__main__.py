@@ -22,6 +22,7 @@ import click
 import confluent_kafka
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from streamapp.broker import Broker, BrokerConfig, Profile
 from tests.benchmarks.contenders import CONTENDERS, Contender, OutputWrong
@@ -60,7 +61,7 @@ class Spread:
     "--broker", help="host:port of a broker to use; its topics orders, orders-priced, … are deleted! Default: one of its own."
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Save every run's figures here.")
-def main(  # noqa: PLR0917 (click passes options by name)
+def main(
     jobs: Sequence[str],
     only: Sequence[str],
     records: int,
@@ -91,7 +92,7 @@ def main(  # noqa: PLR0917 (click passes options by name)
     for job in dict.fromkeys(one.job.name for one in chosen):
         console.print(_table(job, {one.name: results[one] for one in chosen if one.job.name == job and results[one]}))
     for failure in failures:
-        console.print(f"[red]{failure}[/red]", soft_wrap=True)
+        console.print(Text(failure, style="red"), soft_wrap=True)
     if json_file is not None:
         found = [{"job": one.job.name, "contender": one.name, "runs": [f.as_json() for f in results[one]]} for one in chosen]
         json_file.write_text(json.dumps({"settings": settings, "failures": failures, "results": found}, indent=2) + "\n")
@@ -111,7 +112,7 @@ def _measure_all(
         try:
             run(one, small, 0, thorough=True)
         except (OutputWrong, TookTooLong, AssertionError) as error:
-            failures.append(f"{one.job.name}, {one.name}: not measured, since its output does not hold: {error}")
+            failures.append(f"{one.job.name}, {one.name}: not measured, since its output does not hold: {_told(error)}")
             console.print(f"  checked  {one.job.name:<7} {one.name:<20} [red]does not hold[/red]")
         else:
             fit.append(one)
@@ -121,7 +122,7 @@ def _measure_all(
             try:
                 figures = run(one, plan, number)
             except (OutputWrong, TookTooLong, AssertionError) as error:
-                failures.append(f"{one.job.name}, {one.name}, run {number}: {error}")
+                failures.append(f"{one.job.name}, {one.name}, run {number}: {_told(error)}")
                 continue
             results[one].append(figures)
             console.print(
@@ -129,6 +130,10 @@ def _measure_all(
                 f"{figures.records_per_cpu_second:>9,.0f} per CPU s {figures.peak_rss_bytes / 2**20:>6,.0f} MiB"
             )
     return results, failures
+
+
+def _told(error: BaseException) -> str:
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
 
 
 def _table(job: str, results: dict[str, list[Figures]]) -> Table:

@@ -34,7 +34,7 @@ class Plan:
     warm_up: int
     """Records before the measured ones, in the same process: caches, JIT of the broker, first rebalance."""
     commit_interval: float = 0.2
-    deadline: float = 300.0
+    deadline: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def run(contender: Contender, plan: Plan, number: int, *, thorough: bool = False
     main = list(small_orders(plan.records, seed=number, resent=plan.resent))
     feed_all(plan.bootstrap, warm)
     with _process(contender, plan, app_id) as process, _watch(plan.bootstrap, app_id) as watch:
-        watch.until_done(contender.job.sources, process, 90)
+        watch.until_done(contender.job.sources, process, 60)
         load = Load(plan.bootstrap)
         load.put(main)
         cpu, started = cpu_seconds(process.pid), time.monotonic()
@@ -104,6 +104,9 @@ def _process(contender: Contender, plan: Plan, app_id: str) -> Iterator[subproce
         )
         try:
             yield process
+        except AssertionError as error:
+            error.add_note(_tail(Path(log.name)))
+            raise
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -111,6 +114,10 @@ def _process(contender: Contender, plan: Plan, app_id: str) -> Iterator[subproce
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(10)
+
+
+def _tail(log: Path, lines: int = 12) -> str:
+    return "\n".join(f"  | {line}" for line in log.read_text(errors="replace").splitlines()[-lines:])
 
 
 class _Watch:

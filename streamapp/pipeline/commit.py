@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
 from streamapp.clock import Deadline
@@ -23,6 +24,10 @@ SUSPECT_AFTER = 0.4
 librdkafka sends EndTxn again no earlier than 0.8 x retry.backoff.ms (500, ours) and TxnOffsetCommit no earlier than 500 ms. A
 copy that arrives late would end the *next* transaction halfway, or set the group's offset back; a new producer epoch fences it.
 """
+
+
+FRESH_WAIT = 0.005
+"""Seconds that a commit waits for group metadata of after its flush; a poll that brings records answers within them."""
 
 
 class Ownership(Protocol):
@@ -60,7 +65,7 @@ class Commit:
         # 3 before 4, though commit also flushes: the next owner waits for these offsets, then restores up to the changelog's
         # end. A changelog record still queued here would be missing from its table.
         # 6 after 5: disk never holds what Kafka did not commit.
-        asked_metadata = {lane.source: lane.source.group_metadata() for lane in self.unit.lanes}
+        early = {lane.source: lane.source.group_metadata() for lane in self.unit.lanes}
         if not self._transaction_open:
             self.producer.begin()
         reached(FaultPoint.BEFORE_PRODUCE)
@@ -68,12 +73,7 @@ class Commit:
         self._produce_changelog(deadline)
         self.producer.flush(deadline)
         reached(FaultPoint.AFTER_FLUSH)
-        group: dict[PartitionSource, GroupMetadata] = {}
-        for source, asked in asked_metadata.items():
-            try:
-                group[source] = asked.result(timeout=deadline.left)
-            except TimeoutError:
-                raise DeadlinePassed(f"{source}: no group metadata within the commit's time") from None
+        group = self._group_metadata(early, deadline)
         lost = self._ownership.still_owned(self.unit)
         if lost:
             raise AssignmentLost("no longer ours: " + ", ".join(str(lane) for lane in lost))
@@ -125,6 +125,28 @@ class Commit:
                 partition.applied()
         reached(FaultPoint.AFTER_APPLY)
         return refused
+
+    @staticmethod
+    def _group_metadata(
+        early: Mapping[PartitionSource, Future[GroupMetadata]], deadline: Deadline
+    ) -> dict[PartitionSource, GroupMetadata]:
+        """Return each source's group metadata, as young as can be had without waiting for an idle poll.
+
+        A generation that ends between here and the broker's look costs an abort. Measured, joins of a second worker at a commit
+        every 0.05 s: asked before the flush only, 4 of 6 aborted a unit of the first.
+        """
+        fresh = {source: source.group_metadata() for source in early}
+        ends = Deadline.after(deadline.slice(FRESH_WAIT))
+        group: dict[PartitionSource, GroupMetadata] = {}
+        for source, asked in early.items():
+            try:
+                group[source] = fresh[source].result(timeout=ends.left)
+            except TimeoutError:
+                try:
+                    group[source] = asked.result(timeout=deadline.left)
+                except TimeoutError:
+                    raise DeadlinePassed(f"{source}: no group metadata within the commit's time") from None
+        return group
 
     def _produce_outbox(self, deadline: Deadline) -> None:
         for outgoing in self.unit.outbox:

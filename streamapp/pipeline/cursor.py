@@ -207,7 +207,9 @@ class Cursor:
         if self._turn <= 0 or lane.paused or not lane.running or not self.agent.admission.gate_open:
             return False
         holder = lane.line.holder
-        return holder is None or holder is inlet.queue[0]
+        if holder is not None and holder is not inlet.queue[0]:
+            return False
+        return lane.straight or self.agent.has_room(inlet)
 
     async def _pick(self) -> Inlet:
         """Return an inlet whose next record may start now; waits for one."""
@@ -222,6 +224,12 @@ class Cursor:
                 continue
             if inlet is not None and not inlet.queue:
                 self.agent.engine.drained(inlet.lane)
+            if inlet is not None and len(inlet.lane.line.lanes) > 1:
+                # Another topic's records share the line, and their agent may sleep because this one held it: let it have a turn.
+                shared, inlet = inlet.lane.line, None
+                self.agent.engine.wake_line(shared)
+                await asyncio.sleep(0)
+                continue
             inlet = self._inlet = self.agent.pick()
             if inlet is not None:
                 self._fresh = RECORDS_PER_LANE

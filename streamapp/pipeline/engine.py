@@ -226,6 +226,7 @@ class Engine:
 
     def fatal(self, failure: BaseException) -> None:
         """The engine cannot go on: the shell stops the worker with this. Any thread."""
+        self.admission.close_gate("failed")  # at once: the loop may be busy with the very record that failed
         self._loop.call_soon_threadsafe(self._fail, failure)
 
     def _fail(self, failure: BaseException) -> None:
@@ -286,6 +287,7 @@ class Engine:
     def admit_window(self, lane: Lane) -> None:
         """Admit what is done at the head of a lane where records overlap, in offset order."""
         window = lane.window
+        was_full = len(window) >= self.lane_bound
         while window and window[0].done:
             entry = window.popleft()
             if not self.admission.admit_all(lane, entry.savepoints, entry.upto):
@@ -296,6 +298,10 @@ class Engine:
             if lane.line.holder is not None and getattr(lane.line.holder, "done", False):
                 lane.line.holder = None
             self.wake_line(lane.line)
+        room = self.lane_bound - len(window)
+        if was_full and room > 0:
+            first = lane.inlets[0]
+            first.agent.offer(first, room)  # its actors sleep at the bound
         if not window:
             self.drained(lane)
 

@@ -8,7 +8,7 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from streamapp.errors import RecordError, StreamAppError
+from streamapp.errors import AgentFailed, RecordError, StreamAppError
 from streamapp.events import Event, log_event
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dedupe import Dedupe
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from streamapp.pipeline.spec import AgentSpec
 
 log = logging.getLogger(__name__)
+
+FRESH_START = 1.0
+"""Seconds before a function that ended without a record is called again: a dependency that is away is not hammered."""
 
 
 class AgentRun:
@@ -86,16 +89,21 @@ class AgentRun:
             cursor.reset()
             try:
                 await self.spec.run(cursor)
-                idle = cursor.savepoint is None and cursor.record is None
+                if cursor.savepoint is None and cursor.record is None:
+                    await self._took_nothing(cursor, None)
                 cursor.finish()
-                if idle:
-                    await cursor.wait_for_record()
             except Rewound:
                 continue
-            except asyncio.CancelledError:
-                if cursor.interrupted is None or self._stopping:
-                    raise
+            except asyncio.CancelledError as cancelled:
                 task = cast("asyncio.Task[None]", asyncio.current_task())
+                if self._stopping or (cursor.interrupted is None and task.cancelling()):
+                    raise
+                if cursor.interrupted is None:
+                    # Nobody cancelled the actor: the agent awaited something that was. Left alone, it would end the actor.
+                    failure: Exception = AgentFailed("the agent awaited something that was cancelled")
+                    failure.__cause__ = cancelled
+                    await self._raised(cursor, failure)
+                    continue
                 task.uncancel()
                 if isinstance(cursor.interrupted, Exception):
                     cursor.fail(cursor.interrupted)
@@ -105,7 +113,29 @@ class AgentRun:
                     continue
                 raise
             except Exception as failure:  # user code: whatever it raises is this record's failure
-                cursor.fail(failure)
+                await self._raised(cursor, failure)
+
+    async def _raised(self, cursor: Cursor, failure: Exception) -> None:
+        if cursor.savepoint is not None:
+            cursor.fail(failure)
+        elif classify(failure) is FailureClass.FATAL:
+            self.engine.fatal(failure)
+            await cursor.wait_for_record()
+        else:
+            await self._took_nothing(cursor, failure)
+
+    async def _took_nothing(self, cursor: Cursor, failure: Exception | None) -> None:
+        """The function returned or raised with no record in hand: nothing to retry or to bury. Begin anew, but not at once.
+
+        At once, a function that never awaits a record would hold the loop for ever.
+        """
+        await cursor.wait_for_record()
+        told = "returned without taking a record" if failure is None else f"raised without a record in hand: {failure!r}"
+        log_event(
+            log, logging.ERROR, Event.AGENT_RESTARTED,
+            f"agent {self.name} {told}; it is started again in {FRESH_START:g} s, and records wait", agent=self.name,
+        )  # fmt: skip
+        await asyncio.sleep(FRESH_START)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
@@ -127,6 +157,10 @@ class AgentRun:
             seen = self._watched.get(cursor)
             if seen is None or seen[0] is not savepoint:
                 self._watched[cursor] = (savepoint, now, False)
+                if cursor.interrupted is not None and cursor.task is not None:
+                    # An earlier record's attempt swallowed its cancellation and went on: this one is timed like any other.
+                    cursor.interrupted = None
+                    cursor.task.uncancel()
                 continue
             _, since, named = seen
             if not named and now - since >= self.engine.warn_after:
@@ -168,12 +202,16 @@ class AgentRun:
                 continue
             if lane.line.holder is not None and lane.line.holder is not inlet.queue[0]:
                 continue
-            if not lane.straight and len(lane.window) >= self.engine.lane_bound and not isinstance(inlet.queue[0], Entry):
+            if not lane.straight and not self.has_room(inlet):
                 continue
             if len(ready) > 1 and self.waiters:
                 self.wake(1)
             return inlet
         return None
+
+    def has_room(self, inlet: Inlet) -> bool:
+        """Return whether the inlet's first record may join its lane's window: at the bound, only one that is in it already."""
+        return len(inlet.lane.window) < self.engine.lane_bound or isinstance(inlet.queue[0], Entry)
 
     def offer(self, inlet: Inlet, records: int) -> None:
         """`inlet` has records: put it in the round and wake as many actors as there are records."""
@@ -349,6 +387,8 @@ class AgentRun:
         savepoint.send(letter)
         savepoint.is_open = False
         if isinstance(item, Entry):
+            if lane.exclusive:
+                lane.line.holder = item  # let go when the attempt failed: it is the next agent's turn, not the next record's
             item.savepoints.append(savepoint)
             self.advance(inlet, item)
         else:

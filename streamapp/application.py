@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +30,7 @@ from streamapp.worker.agents import Agent
 from streamapp.worker.client import ClientProducer
 from streamapp.worker.conf import Conf, conf_of, split
 from streamapp.worker.handover import Delivery
-from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say
+from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say, say_refusals_in_one_line
 from streamapp.worker.probes import add_probes
 from streamapp.worker.refusals import StandIn, refuse
 from streamapp.worker.tables import WINDOW_IDIOM, DedupeKey, DedupeTable, Table, Tables
@@ -45,6 +44,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 Run = TypeVar("Run", bound=Callable[..., Any])
 
+TEST_CRASH_AT = "STREAMAPP_TEST_CRASH_AT"
 _ENGINE_DOES_IT = "declare agents, tables and timers; their records and commits are the engine's"
 
 
@@ -61,8 +61,7 @@ class StreamApp(faust.App):
     engine_service: EngineService
 
     def __init__(self, id: str | None = None, *, project: Project | None = None, **options: Any) -> None:  # noqa: A002 - Faust's name
-        if "faust.cli.base" in sys.modules:
-            _say_refusals_in_one_line()
+        say_refusals_in_one_line()
         self._project = project
         self._modules_wanted = project is not None
         self._modules_failure: ConfigurationError | None = None
@@ -314,7 +313,15 @@ class StreamApp(faust.App):
     def LiveCheck(self, **options: Any) -> NoReturn:  # noqa: N802 - Faust's name
         refuse("app.LiveCheck()", "check with records of a test app of your own")
 
-    # --- timers
+    # --- tasks and timers
+
+    @overload  # type: ignore[override]  # mode has a class method of that name
+    def task(self, fun: Run, *, on_leader: bool = ..., traced: bool = ...) -> Run: ...
+    @overload
+    def task(self, fun: None = ..., *, on_leader: bool = ..., traced: bool = ...) -> Callable[[Run], Run]: ...
+    def task(self, fun: Any = None, *, on_leader: bool = False, traced: bool = True) -> Any:
+        """Run a function once the worker is ready; it may take the app. What it sends joins the worker's transaction."""
+        return super().task(fun, on_leader=on_leader, traced=traced)
 
     def timer(  # type: ignore[override]  # untyped in Faust
         self,
@@ -360,6 +367,9 @@ class StreamApp(faust.App):
 
     async def build_engine(self) -> EngineLike:
         """Return an engine for what is declared. Raises ConfigurationError, BrokerUnreachable."""
+        if TEST_CRASH_AT in os.environ:
+            # By name, as the commands: tests tell a worker where to die, and nobody else ever loads that.
+            importlib.import_module("streamapp.testing.crash").install_from(os.environ)
         return await assembly.assemble(self)
 
     def engine_started(self, engine: EngineLike) -> None:
@@ -509,26 +519,6 @@ class _Topics(MutableMapping[Any, Any]):
 
 def _client_version() -> str:
     return f"confluent-kafka={importlib.metadata.version('confluent-kafka')}"
-
-
-def _say_refusals_in_one_line() -> None:
-    """End the `faust` command with 2 and one line when an app is refused while it is imported.
-
-    The command lets the exception through to the interpreter, which knows only a traceback and 1.
-    """
-    inner = sys.excepthook
-    if getattr(inner, "says_refusals", False):
-        return
-
-    def hook(kind: type[BaseException], failure: BaseException, trace: Any) -> None:
-        if not isinstance(failure, ConfigurationError) or os.environ.get("FAUST_DEBUG"):
-            inner(kind, failure, trace)
-            return
-        say(failure)
-        raise SystemExit(2)
-
-    hook.says_refusals = True  # type: ignore[attr-defined]  # how a second app finds the first one's hook
-    sys.excepthook = hook
 
 
 __all__ = ["StreamApp"]

@@ -285,7 +285,7 @@ class Admin(Protocol):
     """What a worker asks of the cluster before it starts. Short-lived: made, used, dropped (DESIGN rule 19)."""
 
     def topic_ids(self, topics: Sequence[str], deadline: Deadline) -> dict[str, str]:
-        """Return the ids that Kafka gave these topics."""
+        """Return the ids that Kafka gave these topics: one deleted and made again has another. Raises BrokerUnreachable."""
         ...
 
     def topic_configs(self, topics: Sequence[str], deadline: Deadline) -> dict[str, dict[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from streamapp.application import StreamApp
 from streamapp.project import find_project
+from streamapp.worker.lifecycle import say_refusals_in_one_line
 
 _lock = threading.Lock()
 _made: list[StreamApp] = []
@@ -20,6 +21,7 @@ def project_app() -> StreamApp:
     """
     with _lock:
         if not _made:
+            say_refusals_in_one_line()
             _made.append(StreamApp(project=find_project(Path.cwd())))
         return _made[0]
 

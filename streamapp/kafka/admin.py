@@ -57,9 +57,17 @@ class KafkaAdmin:
             return
 
     def topic_ids(self, topics: Sequence[str], deadline: Deadline) -> dict[str, str]:
-        """Return the ids that Kafka gave these topics: one that was deleted and made again has another."""
-        answers = self._client.describe_topics(TopicCollection(list(topics)), request_timeout=max(0.2, deadline.slice(CALL)))
-        return {topic: str(answer.result(timeout=deadline.left).topic_id) for topic, answer in answers.items()}
+        found: dict[str, str] = {}
+        while left := [topic for topic in topics if topic not in found]:
+            answers = self._client.describe_topics(TopicCollection(left), request_timeout=max(0.2, deadline.slice(CALL)))
+            for topic, answer in answers.items():
+                try:
+                    found[topic] = str(answer.result(timeout=max(0.2, deadline.left)).topic_id)
+                except (KafkaException, TimeoutError) as failure:  # one that was created just now is not known everywhere
+                    if deadline.passed:
+                        raise BrokerUnreachable(f"topic {topic} was created and does not appear: {failure}") from failure
+                    self._client.poll(0.05)
+        return found
 
     def topic_configs(self, topics: Sequence[str], deadline: Deadline) -> dict[str, dict[str, str]]:
         """Return the effective settings of these topics; a topic whose settings may not be read is absent."""

@@ -1,16 +1,14 @@
-"""Changelog partitions as a restore reads them, and the ids by which a topic made anew is told."""
+"""Changelog partitions as a restore reads them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable
 from streamapp.events import CLIENT_LOGGER
 from streamapp.ports import ChangelogBatch, ChangelogBounds
@@ -138,26 +136,6 @@ class KafkaChangelogReader:
     def _troubled(self, error: KafkaError) -> None:
         # On the reader's thread, inside poll: it must not raise.
         self._trouble = error.str()
-
-
-def topic_ids(admin_config: Mapping[str, object], topics: Sequence[str], deadline: Deadline) -> dict[str, str]:
-    """Return the ids that Kafka gave those of `topics` that exist. Raises BrokerUnreachable.
-
-    For a worker's start: an AdminClient made, used and dropped (DESIGN rule 19); no consumer call tells an id. So a changelog
-    that is deleted and made again under a running worker is found by its offsets only, and by its id at the next start.
-    """
-    config: dict[str, object] = {**admin_config, "logger": logging.getLogger(CLIENT_LOGGER)}
-    client = AdminClient(cast("dict[str, str | int | float]", config))  # the stubs know of no logger
-    found: dict[str, str] = {}
-    answers = client.describe_topics(TopicCollection(list(topics)), request_timeout=max(0.1, deadline.left))
-    for topic, answer in answers.items():
-        try:
-            found[topic] = str(answer.result(timeout=max(0.1, deadline.left) + 1).topic_id)
-        except KafkaException as failure:
-            error = failure.args[0]
-            if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise BrokerUnreachable(f"{topic}: {_words(failure)}") from failure
-    return found
 
 
 def _row(partition: Partition) -> TopicPartition:

@@ -53,6 +53,8 @@ class Agent(faust.agents.agent.Agent):
     ) -> None:
         if isinstance(channel, ChannelT) and not isinstance(channel, Topic):
             refuse("an agent on a channel", "channels are not built yet; give it a topic, and test it with agent.test_context()")
+        if channel is not None and not isinstance(channel, (str, Topic)):
+            raise ConfigurationError(f"@app.agent({channel!r}): must be a topic or a topic's name")
         if isinstance(channel, str):
             channel = app.topic(channel, **_topic_options(options))
         if isolated_partitions:

@@ -52,6 +52,19 @@ class Topology:
     tombstones_kept: dict[str, float]
     """Changelog -> its delete.retention.ms, in seconds."""
 
+    @property
+    def largest_dead_letter(self) -> int | None:
+        """Bytes of the largest record that the producer must take for the sake of dead letters; None without any."""
+        return max(self.dlq_max_bytes.values(), default=None)
+
+    def learn(self, later: Topology) -> None:
+        """Take over what a later look at the cluster found, in place: the running engine reads these very dicts."""
+        self.partitions.update(later.partitions)
+        self.dlq_partitions.update(later.dlq_partitions)
+        self.dlq_max_bytes.update(later.dlq_max_bytes)
+        self.changelog_ids.update(later.changelog_ids)
+        self.tombstones_kept.update(later.tombstones_kept)
+
 
 class Cluster:
     """Fits an app to a cluster; every method blocks and is called on a thread. `admin` makes a fresh client for each."""
@@ -146,9 +159,8 @@ class Cluster:
         configs = admin.topic_configs(sorted({topic for topics in absent.values() for topic in topics}), deadline)
         for dlq, topics in absent.items():
             of_sources = [configs.get(topic, {}) for topic in topics]
-            retention = max(
-                DLQ_RETENTION_DAYS * DAY * 1000, *(4 * int(config.get("retention.ms", 7 * DAY * 1000)) for config in of_sources)
-            )
+            kept = [int(config.get("retention.ms", 7 * DAY * 1000)) for config in of_sources]
+            retention = -1 if min(kept) < 0 else max(DLQ_RETENTION_DAYS * DAY * 1000, *(4 * each for each in kept))
             largest = max(int(config.get("max.message.bytes", DEFAULT_MESSAGE_BYTES)) for config in of_sources)
             declared = self._topics.get(dlq)
             config = {
@@ -185,6 +197,11 @@ class Cluster:
         replicas: int | None,
         deadline: Deadline,
     ) -> None:
+        if not self._settings.topics.topic_allow_declare:
+            raise TopologyInvalid(
+                f"topic {topic} does not exist and STREAMAPP_TOPIC_ALLOW_DECLARE is false: create it with {partitions} partitions "
+                f"and {' '.join(f'{name}={value}' for name, value in config.items()) or 'the default settings'}, or allow it"
+            )
         factor = self._settings.topics.topic_replication_factor if replicas is None else replicas
         admin.create(topic, partitions, config, factor, deadline)
         counts[topic] = partitions

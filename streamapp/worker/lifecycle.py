@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
@@ -217,6 +218,26 @@ def say(failure: BaseException) -> None:
     print(f"streamapp: {line}", file=sys.__stderr__, flush=True)
 
 
+def say_refusals_in_one_line() -> None:
+    """End the `faust` command with 2 and one line when an app is refused while it is imported.
+
+    The command lets the exception through to the interpreter, which knows only a traceback and 1.
+    """
+    inner = sys.excepthook
+    if "faust.cli.base" not in sys.modules or getattr(inner, "says_refusals", False):
+        return
+
+    def hook(kind: type[BaseException], failure: BaseException, trace: Any) -> None:
+        if not isinstance(failure, ConfigurationError) or os.environ.get("FAUST_DEBUG"):
+            inner(kind, failure, trace)
+            return
+        say(failure)
+        raise SystemExit(2)
+
+    hook.says_refusals = True  # type: ignore[attr-defined]  # how a second app finds the first one's hook
+    sys.excepthook = hook
+
+
 def port_in_use(port: int, failure: OSError) -> SettingInvalid:
     """Return what to raise when the web server cannot listen."""
     reason = failure.strerror or str(failure)
@@ -225,4 +246,4 @@ def port_in_use(port: int, failure: OSError) -> SettingInvalid:
     )
 
 
-__all__ = ["Boot", "EngineLike", "EngineService", "Worker", "exit_code", "port_in_use", "say"]
+__all__ = ["Boot", "EngineLike", "EngineService", "Worker", "exit_code", "port_in_use", "say", "say_refusals_in_one_line"]

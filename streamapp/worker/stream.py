@@ -45,6 +45,8 @@ class Move:
     key: Callable[[Any], Any] | None
     processors: tuple[Processor, ...]
     """What each value passes before the topic."""
+    source: str
+    """The topic that the records come from."""
 
 
 JOIN_IDIOM = "keep one side in a table and look it up: row = table.get(key)"
@@ -95,10 +97,10 @@ class Stream(StreamT[T], Service):
 
     # --- iteration
 
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return cast("AsyncIterator[Any]", self)
+    def __aiter__(self) -> AsyncIterator[T]:
+        return cast("AsyncIterator[T]", self)
 
-    def __anext__(self) -> Awaitable[Any]:
+    def __anext__(self) -> Awaitable[T]:
         """Finish the record in hand and return the next one's value: the cursor's own coroutine, no other."""
         if self._processors:
             return self._next_processed()
@@ -125,22 +127,22 @@ class Stream(StreamT[T], Service):
         """Iterate events instead of values."""
         return _Mapped(self, lambda _: cast("Event", self._current()))
 
-    def items(self) -> _Mapped[tuple[Any, Any]]:
+    def items(self) -> _Mapped[tuple[Any, T]]:
         """Iterate (key, value)."""
         return _Mapped(self, lambda value: (self._current.key(), value))
 
-    def enumerate(self, start: int = 0) -> _Mapped[tuple[int, Any]]:
+    def enumerate(self, start: int = 0) -> _Mapped[tuple[int, T]]:
         """Iterate (number, value), counted from the agent's last start: the number is no state."""
         count = start - 1
 
-        def numbered(value: Any) -> tuple[int, Any]:
+        def numbered(value: T) -> tuple[int, T]:
             nonlocal count
             count += 1
             return count, value
 
         return _Mapped(self, numbered)
 
-    def take(self, max_: int, within: Any = None) -> _Batches[Any]:
+    def take(self, max_: int, within: Any = None) -> _Batches[T]:
         """Iterate lists of up to `max_` values of one partition; a list is done, or fails, as a whole.
 
         `within`: seconds to wait for a list to fill once it has a record; None waits until it is full.
@@ -156,7 +158,7 @@ class Stream(StreamT[T], Service):
 
         return _Batches(self, max_, within, as_events)
 
-    def take_with_timestamp(self, max_: int, within: Any = None, timestamp_field_name: str = "timestamp") -> _Batches[Any]:
+    def take_with_timestamp(self, max_: int, within: Any = None, timestamp_field_name: str = "timestamp") -> _Batches[T]:
         """As `take`, with the record's timestamp (seconds) under that name in each value that is a dict."""
 
         def stamped(kept: Kept) -> list[Any]:
@@ -178,7 +180,7 @@ class Stream(StreamT[T], Service):
         """Pass every value through `processor` (async or not) before the agent sees it."""
         self._processors.append(Processor(processor))
 
-    def filter(self, fun: Callable[[Any], Any]) -> Stream[Any]:
+    def filter(self, fun: Callable[[Any], Any]) -> Stream[T]:
         """Leave out the values for which `fun` (async or not) is false; their records are done."""
 
         async def keep(value: Any) -> Any:
@@ -189,7 +191,7 @@ class Stream(StreamT[T], Service):
         self._processors.append(Processor(keep, changes_value=False))
         return self
 
-    def echo(self, *channels: Any) -> Stream[Any]:
+    def echo(self, *channels: Any) -> Stream[T]:
         """Send each value also to these topics."""
         topics = [
             self.derive_topic(channel) if isinstance(channel, str) else self.agent.app.topic_of(channel) for channel in channels
@@ -203,12 +205,12 @@ class Stream(StreamT[T], Service):
         self._processors.append(Processor(echoing, changes_value=False))
         return self
 
-    def through(self, channel: Any) -> Stream[Any]:
+    def through(self, channel: Any) -> Stream[T]:
         """Send the records on to a topic and go on with what comes out of it, maybe on another worker."""
         topic = self.derive_topic(channel) if isinstance(channel, str) else self.agent.app.topic_of(channel)
         return self._move("through", topic, None)
 
-    def group_by(self, key: Any, *, name: str | None = None, topic: Any = None, partitions: int | None = None) -> Stream[Any]:
+    def group_by(self, key: Any, *, name: str | None = None, topic: Any = None, partitions: int | None = None) -> Stream[T]:
         """Send the records on under another key and go on with those of this worker's partitions.
 
         `key`: a model's field (`Order.customer`), a field's name, or a function of the value (then `name=` is needed).
@@ -232,7 +234,7 @@ class Stream(StreamT[T], Service):
             raise ImproperlyConfigured(f"agent {self.agent.name}: stream.{what} needs concurrency=1")
         if self._moved is not None or self._is_moved:
             raise ImproperlyConfigured(f"agent {self.agent.name}: a stream has one group_by or through")
-        self.move = Move(topic, key, tuple(self._processors))
+        self.move = Move(topic, key, tuple(self._processors), self.agent.source_topic.topics[0])
         # The cursor reads the repartition topic already: an agent of its own carries the records there (see repartition.py).
         self._moved = moved = Stream.over(self._cursor, self.agent, self._current)
         moved._is_moved = True

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, cast, overload
 
 import msgspec
 from mode.utils.trees import Node
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
+D = TypeVar("D")
 
 WINDOW_IDIOM = (
     'windowed tables are not built yet; put the window into the key: table[f"{key}@{int(timestamp // size)}"], '
@@ -166,6 +167,12 @@ class Table(MutableMapping[K, V], Generic[K, V]):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    @overload
+    def get(self, key: K) -> V | None: ...
+    @overload
+    def get(self, key: K, default: V) -> V: ...
+    @overload
+    def get(self, key: K, default: D) -> V | D: ...
     def get(self, key: K, default: Any = _UNSET) -> Any:
         """Return the value; where there is none `default` if given, else the table's own default, else None."""
         raw = self._get(_encode_json(key))

@@ -13,7 +13,7 @@ from streamapp.pipeline.spec import AgentSpec, SourceSpec, TableSpec
 from streamapp.worker.agents import Agent
 from streamapp.worker.repartition import carrier, find_move
 from streamapp.worker.stream import Move
-from streamapp.worker.tables import DedupeTable, Table, touched_by
+from streamapp.worker.tables import DedupeTable, touched_by
 
 if TYPE_CHECKING:
     from streamapp.application import StreamApp
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Topology:
+class Declared:
     """Everything that the engine runs."""
 
     agents: tuple[AgentSpec, ...]
@@ -32,7 +32,7 @@ class Topology:
     """Topics behind `group_by` and `through`."""
 
 
-async def describe(app: StreamApp) -> Topology:
+async def describe(app: StreamApp) -> Declared:
     """Return what the app declares. Raises ConfigurationError: it does not fit together."""
     found: list[_Found] = []
     for agent in app.agents.values():
@@ -47,7 +47,7 @@ async def describe(app: StreamApp) -> Topology:
     if not specs:
         raise TopologyInvalid("the app has no agents: declare one with @app.agent(topic), or list its module in [tool.streamapp]")
     _require_one_name_each(specs)
-    return Topology(tuple(specs), tuple(_tables(app, found)), tuple(each.move for each in found if each.move is not None))
+    return Declared(tuple(specs), tuple(_tables(app, found)), tuple(each.move for each in found if each.move is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +144,4 @@ def _require_one_name_each(specs: Iterable[AgentSpec]) -> None:
         seen.add(spec.name)
 
 
-__all__ = ["Table", "Topology", "default_retry", "describe"]
+__all__ = ["Declared", "default_retry", "describe"]

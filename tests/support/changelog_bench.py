@@ -13,7 +13,8 @@ from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streamapp.clock import Deadline
-from streamapp.kafka.changelog import KafkaChangelogReader, topic_ids
+from streamapp.kafka.admin import KafkaAdmin
+from streamapp.kafka.changelog import KafkaChangelogReader
 from streamapp.ports import ChangelogReader, Store
 from streamapp.records import Partition
 from streamapp.state.recovery import Restorer
@@ -58,7 +59,7 @@ class Changelog:
 
     def create(self) -> None:
         create_topic(self.bootstrap, self.topic, 2, TOPIC)
-        self.topic_id = topic_ids(self.admin_config, [self.topic], Deadline.after(20))[self.topic]
+        self.topic_id = KafkaAdmin(self.admin_config).topic_ids([self.topic], Deadline.after(20))[self.topic]
 
     @property
     def admin_config(self) -> dict[str, object]:

@@ -82,7 +82,9 @@ class OrderPlan:
                 poisoned += 1
                 yield self._poison(rng, at, stamp, name)
             elif dice < self.poison + self.resent and recent:
-                yield self._resend(rng, rng.choice(recent), stamp)
+                # Records of long ago are few, and a resend of one is what shows the horizon's edge: each tenth is one.
+                old = [fed for fed in recent if stamp - fed.timestamp > HORIZON_MS] if rng.random() < 0.1 else []
+                yield self._resend(rng, rng.choice(old or recent), stamp)
             else:
                 fed = self._order(rng, at, stamp)
                 recent.append(fed)

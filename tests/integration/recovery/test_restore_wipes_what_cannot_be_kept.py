@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamapp.clock import Deadline
-from streamapp.kafka.changelog import topic_ids
+from streamapp.errors import BrokerUnreachable
+from streamapp.kafka.admin import KafkaAdmin
 from tests.support.changelog_bench import Changelog
 from tests.support.topics import delete_topics, wait_until
 
@@ -62,9 +63,9 @@ def test_a_corrupt_store(changelog: Changelog) -> None:
     assert (outcome.restored, changelog.content()) == (1, {b"ann": b"1"})
 
 
-def test_a_topic_that_does_not_exist_has_no_id(changelog: Changelog) -> None:
-    found = topic_ids(changelog.admin_config, [changelog.topic, "no-such-topic"], Deadline.after(20))
-    assert found == {changelog.topic: changelog.topic_id}
+def test_a_topic_that_does_not_appear_is_named(changelog: Changelog) -> None:
+    with pytest.raises(BrokerUnreachable, match="no-such-topic"):
+        KafkaAdmin(changelog.admin_config).topic_ids([changelog.topic, "no-such-topic"], Deadline.after(1))
 
 
 def test_a_changelog_that_is_gone_is_asked_for_again_and_named(changelog: Changelog) -> None:

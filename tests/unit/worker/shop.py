@@ -1,0 +1,117 @@
+"""An app to try the shell on: made anew for each test, never connected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streamapp import StreamApp
+from streamapp.pipeline.savepoint import Savepoint
+from streamapp.records import Headers, Outgoing
+
+
+class Sale(msgspec.Struct, frozen=True):
+    sku: str
+    amount: int
+
+
+def new_app(**options: Any) -> StreamApp:
+    """Return an app that reads neither the environment nor this project's settings."""
+    return StreamApp("shop", **options)
+
+
+class FakeRecord:
+    """A record as the client library hands it over."""
+
+    def __init__(
+        self,
+        offset: int = 0,
+        key: bytes | None = b"k",
+        value: bytes | None = b"1",
+        headers: Headers | None = None,
+        at: int = 5_000,
+    ) -> None:
+        self._offset, self._key, self._value, self._headers, self._at = offset, key, value, headers, at
+
+    def topic(self) -> str:
+        return "sales"
+
+    def partition(self) -> int:
+        return 2
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def headers(self) -> Headers | None:
+        return self._headers
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._at
+
+
+class FakeSavepoint(Savepoint):
+    """A savepoint that only collects."""
+
+    __slots__ = ()
+
+    def __init__(self, record: Any) -> None:
+        self.record = record
+        self.is_open = True
+        self.outputs: list[Outgoing] | None = None
+
+    def _ended(self, what: str) -> str:
+        return f"{what} too late"
+
+
+class Stopped(BaseException):
+    """The fake cursor has no more records."""
+
+
+class FakeCursor:
+    """Hands out records, and remembers which were done."""
+
+    def __init__(self, *values: Any) -> None:
+        self.coming = list(values)
+        self.savepoint: Any = None
+        self.record: Any = None
+        self.value: Any = None
+        self.records: list[Any] = []
+        self.values: list[Any] = []
+        self.done: list[int] = []
+        self.offset = -1
+
+    async def next(self) -> Any:
+        from streamapp.pipeline.savepoint import current_savepoint
+
+        self.finish()
+        if not self.coming:
+            raise Stopped
+        self.offset += 1
+        self.value = self.coming.pop(0)
+        self.record = FakeRecord(self.offset, key=b"key%d" % self.offset)
+        self.savepoint = FakeSavepoint(self.record)
+        current_savepoint.set(self.savepoint)
+        return self.value
+
+    async def take(self, limit: int, within: float | None) -> list[Any]:
+        self.values, self.records = [await self.next()], [self.record]
+        while self.coming and len(self.values) < limit:
+            self.offset += 1
+            self.values.append(self.coming.pop(0))
+            self.record = FakeRecord(self.offset)
+            self.savepoint.record = self.record
+            self.records.append(self.record)
+        return self.values
+
+    def finish(self) -> None:
+        if self.savepoint is not None:
+            self.savepoint.is_open = False
+            self.savepoint = None
+            self.done.append(self.offset)

@@ -43,8 +43,17 @@ def free_port() -> int:
 class Worker:
     """One worker id: its process comes and goes, its data directory and its log stay."""
 
-    def __init__(self, worker_id: str, home: Path, env: Mapping[str, str], command: Sequence[str], *, bound: bool = True) -> None:
-        self.id, self.command, self.bound = worker_id, list(command), bound
+    def __init__(
+        self,
+        worker_id: str,
+        home: Path,
+        env: Mapping[str, str],
+        command: Sequence[str],
+        *,
+        bound: bool = True,
+        cwd: Path = ROOT,
+    ) -> None:
+        self.id, self.command, self.bound, self.cwd = worker_id, list(command), bound, cwd
         self.data_dir = home / worker_id
         self.log = home / f"{worker_id}.log"
         self.env = dict(env)
@@ -65,7 +74,7 @@ class Worker:
             # Its own session: a Ctrl-C at the terminal is ours to handle, in our order.
             self._process = subprocess.Popen(
                 [*_BOUND_TO_US, *self.command] if self.bound else self.command,
-                cwd=ROOT,
+                cwd=self.cwd,
                 env=whole,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -154,9 +163,21 @@ class Worker:
 class Workers:
     """The workers of one test or demo, on one broker and in one directory. A context manager."""
 
-    def __init__(self, bootstrap: str, home: Path, *, command: Sequence[str] = WORKER, bound: bool = True, **env: str) -> None:
-        """`bound`: they die with this process, also when it is killed (where util-linux is there to see to it)."""
-        self.bootstrap, self.home, self.command, self.bound = bootstrap, home, command, bound
+    def __init__(
+        self,
+        bootstrap: str,
+        home: Path,
+        *,
+        command: Sequence[str] = WORKER,
+        bound: bool = True,
+        cwd: Path = ROOT,
+        **env: str,
+    ) -> None:
+        """`bound`: they die with this process, also when it is killed (where util-linux is there to see to it).
+
+        `cwd`: the folder that they run in, another project's for instance.
+        """
+        self.bootstrap, self.home, self.command, self.bound, self.cwd = bootstrap, home, command, bound, cwd
         self._env = {"STREAMAPP_BROKER": bootstrap, "STREAMAPP_WEB_PORT": "0", **env}
         self.all: dict[str, Worker] = {}
 
@@ -170,7 +191,7 @@ class Workers:
             own = dict(self._env)
             if web:
                 own["STREAMAPP_WEB_PORT"] = str(free_port())
-            worker = self.all[worker_id] = Worker(worker_id, self.home, own, self.command, bound=self.bound)
+            worker = self.all[worker_id] = Worker(worker_id, self.home, own, self.command, bound=self.bound, cwd=self.cwd)
         return worker.start(crash_at=crash_at, **env)
 
     def __getitem__(self, worker_id: str) -> Worker:

@@ -198,6 +198,7 @@ class Admission:
         transaction_open, self.transaction_open = self.transaction_open, False
         self._direct = False
         self.commit_at = None
+        self._open_gate("outbox full")  # what waited goes with its unit
         return unit, transaction_open
 
     def committed(self, unit: UnitOfWork) -> None:

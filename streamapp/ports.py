@@ -32,6 +32,15 @@ class TransactionalProducer(Protocol):
         """
         ...
 
+    def produce_changelog(
+        self, partition: Partition, writes: Mapping[bytes, bytes | None], on_end: Callable[[int], None], deadline: Deadline
+    ) -> None:
+        """Hand over each write as a record of `partition`, in order; `on_end(offset)` tells the last one's, as `on_delivery`.
+
+        Waits while the local queue is full. Raises DeliveryFailed, ProducerUnusable, DeadlinePassed.
+        """
+        ...
+
     def serve(self) -> None:
         """Handle what was delivered since; does not wait."""
         ...

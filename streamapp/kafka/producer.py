@@ -81,34 +81,40 @@ class KafkaProducer:
         producer = self._producer
         if producer is None:
             raise UnitAborted("the producer is being replaced")
+        told = None if on_delivery is None else self._told(on_delivery)
         try:
-            if on_delivery is None:
-                producer.produce(
-                    topic,
-                    value,
-                    key,
-                    partition,
-                    timestamp=timestamp,
-                    headers=cast("list[tuple[str, str | bytes | None]]", headers),
-                )
+            # By place: 0.34 µs a record; with names 0.56, and with an empty list of headers 0.93.
+            if headers:
+                producer.produce(topic, value, key, partition, told, None, timestamp, headers)  # type: ignore[arg-type]  # a list is what it takes
             else:
-                producer.produce(
-                    topic,
-                    value,
-                    key,
-                    partition,
-                    timestamp=timestamp,
-                    headers=cast("list[tuple[str, str | bytes | None]]", headers),
-                    on_delivery=self._told(on_delivery),
-                )
+                producer.produce(topic, value, key, partition, told, None, timestamp)
         except BufferError:
             return False
         except (KafkaException, SystemError) as failure:
-            error = error_of(failure)
-            if error is not None and error.code() in TOO_LARGE:
-                raise DeliveryFailed(f"{topic}: {error.str()}", too_large=True) from failure
-            raise translated(failure, f"produce to {topic}") from failure
+            raise _refused(topic, failure) from failure
         return True
+
+    def produce_changelog(
+        self, partition: Partition, writes: Mapping[bytes, bytes | None], on_end: Callable[[int], None], deadline: Deadline
+    ) -> None:
+        """Hand over every write, in order. Waits while the local queue is full. Raises DeliveryFailed, ProducerUnusable, DeadlinePassed."""
+        # A loop of its own: through `produce` a record costs twice as much, and a commit has as many as its records wrote keys.
+        produce, (topic, number) = self._open().produce, partition
+        last, told = len(writes) - 1, self._told(on_end)
+        for position, (key, value) in enumerate(writes.items()):
+            while True:
+                try:
+                    if position == last:  # the partition's log is in order, so the last report tells the end
+                        produce(topic, value, key, number, told)
+                    else:
+                        produce(topic, value, key, number)
+                    break
+                except BufferError:
+                    if deadline.passed:
+                        raise DeadlinePassed(f"{topic}: the producer's queue stayed full for the commit's time") from None
+                    self.wait(deadline.slice(0.1))
+                except (KafkaException, SystemError) as failure:
+                    raise _refused(topic, failure) from failure
 
     def serve(self) -> None:
         """Handle deliveries; does not wait."""
@@ -215,6 +221,14 @@ class KafkaProducer:
         if undelivered is not None and isinstance(told, CommitRefused):
             return DeliveryFailed(undelivered.str(), too_large=undelivered.code() in TOO_LARGE)
         return told
+
+
+def _refused(topic: str, failure: BaseException) -> Exception:
+    """Return our error for a record that the library does not take."""
+    error = error_of(failure)
+    if error is not None and error.code() in TOO_LARGE:
+        return DeliveryFailed(f"{topic}: {error.str()}", too_large=True)
+    return translated(failure, f"produce to {topic}")
 
 
 def metadata_is_fenced(group: GroupMetadata) -> bool:

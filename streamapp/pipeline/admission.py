@@ -49,6 +49,8 @@ class Admission:
         self._clock = clock
         self._overlay_max_bytes = overlay_max_bytes
         self._every = every
+        self._counts = every is not None
+        """Whether each record may bring a commit: then the short way is not taken."""
         self._direct = False
         self._closed_for: set[str] = {"not started"}
 
@@ -61,7 +63,12 @@ class Admission:
         with self.lock:
             if lane.number != savepoint.number or not lane.running:
                 return False
-            self._offset(lane, next_offset)
+            unit = self.unit
+            if unit.opened_at is None or self._counts or self.isolating:
+                self._offset(lane, next_offset)
+            else:
+                unit.lanes[lane] = lane.next_offset = next_offset
+                unit.records += 1
             self._merge(savepoint)
         lane.line.holder = None
         return True
@@ -103,7 +110,7 @@ class Admission:
         unit.records += records
         if self._every is not None and unit.records >= self._every:
             self._commit_by(0.0)
-        if self.isolating and lane in self.isolating:
+        if lane in self.isolating:
             self._close_gate("isolating")
             self._commit_by(0.0)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from streamapp.clock import Deadline
 from streamapp.errors import AssignmentLost, CommitRefused, DeadlinePassed
 from streamapp.faults import FaultPoint, reached
-from streamapp.records import ANY_PARTITION, Outgoing, Partition
+from streamapp.records import ANY_PARTITION, Partition
 
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
@@ -150,24 +150,16 @@ class Commit:
 
     def _produce_outbox(self, deadline: Deadline) -> None:
         for outgoing in self.unit.outbox:
-            self._produce(outgoing, None, deadline)
+            while not self.producer.produce(outgoing):
+                # The local queue is full: wait for deliveries, at most the commit's time.
+                if deadline.passed:
+                    raise DeadlinePassed("the producer's queue stayed full for the commit's time")
+                self.producer.wait(deadline.slice(0.1))
         self.unit.outbox.clear()
 
     def _produce_changelog(self, deadline: Deadline) -> None:
         for partition in self.unit.dirty:
-            topic, number = partition.changelog
-            last = len(partition.committing) - 1
-            for position, (key, value) in enumerate(partition.committing.items()):
-                # Only the last record's report is asked for: the partition's log is in order, so it tells the end.
-                told = self._remember_end(partition) if position == last else None
-                self._produce((topic, value, key, number, 0, []), told, deadline)
-
-    def _produce(self, outgoing: Outgoing, told: Callable[[int], None] | None, deadline: Deadline) -> None:
-        while not self.producer.produce(outgoing, told):
-            # The local queue is full: wait for deliveries, at most the commit's time.
-            if deadline.passed:
-                raise DeadlinePassed("the producer's queue stayed full for the commit's time")
-            self.producer.wait(deadline.slice(0.1))
+            self.producer.produce_changelog(partition.changelog, partition.committing, self._remember_end(partition), deadline)
 
     def _remember_end(self, partition: TablePartition) -> Callable[[int], None]:
         def told(offset: int) -> None:

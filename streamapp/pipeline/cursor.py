@@ -37,6 +37,7 @@ class Cursor:
     """One actor's place in the stream. Everything here runs on the loop, in the actor's own task."""
 
     __slots__ = (
+        "_admit",
         "_fresh",
         "_inlet",
         "_items",
@@ -70,7 +71,9 @@ class Cursor:
         """Why the engine cancelled the actor's task: the attempt's timeout, or a rewind."""
         self._inlet: Inlet | None = None
         self._items: list[RawRecord | Entry] = []
+        self._admit = agent.admission.admit
         self._fresh = 0
+        """Records that may still be taken without a look at anything else: of this lane, in this turn."""
         self._turn = RECORDS_PER_TURN
 
     async def next(self) -> object:
@@ -78,8 +81,7 @@ class Cursor:
 
         The calling task's context then belongs to that record's savepoint. Raises Rewound.
         """
-        savepoint = self.savepoint
-        if savepoint is not None:
+        if self.savepoint is not None:
             self.finish()
         agent = self.agent
         dedupe = agent.dedupe
@@ -88,12 +90,11 @@ class Cursor:
             if inlet is None or not inlet.queue or self._fresh <= 0 or not self._may_start(inlet):
                 inlet = await self._pick()
             self._fresh -= 1
-            self._turn -= 1
             lane = inlet.lane
             item = inlet.queue.popleft()
             if lane.straight:
-                record = cast("RawRecord", item)
-                lane.line.holder = savepoint = Savepoint(lane, record, exclusive=True)
+                record: RawRecord = item  # type: ignore[assignment]  # entries are made for the other lanes only
+                lane.line.holder = savepoint = Savepoint(lane, record, True)
             else:
                 savepoint = self._enter(inlet, item)
                 record = savepoint.record
@@ -124,9 +125,9 @@ class Cursor:
         if savepoint is None:
             return
         self.savepoint = None
-        inlet = cast("Inlet", self._inlet)
+        inlet: Inlet = self._inlet  # type: ignore[assignment]  # a savepoint has an inlet
         if savepoint.entry is None:
-            kept = self.agent.admission.admit(savepoint, cast("int", savepoint.record.offset()) + 1)
+            kept = self._admit(savepoint, savepoint.record.offset() + 1)  # type: ignore[operator]  # a record read has an offset
             if inlet.retries:
                 self.agent.forget_retries(inlet, savepoint)
         else:
@@ -204,7 +205,7 @@ class Cursor:
         lane = inlet.lane
         if self.stale:
             raise Rewound
-        if self._turn <= 0 or lane.paused or not lane.running or not self.agent.admission.gate_open:
+        if lane.paused or not lane.running or not self.agent.admission.gate_open:
             return False
         holder = lane.line.holder
         if holder is not None and holder is not inlet.queue[0]:
@@ -214,6 +215,8 @@ class Cursor:
     async def _pick(self) -> Inlet:
         """Return an inlet whose next record may start now; waits for one."""
         inlet = self._inlet
+        self._turn += self._fresh  # what was not used
+        self._fresh = 0
         while True:
             if self.stale:
                 raise Rewound
@@ -232,7 +235,8 @@ class Cursor:
                 continue
             inlet = self._inlet = self.agent.pick()
             if inlet is not None:
-                self._fresh = RECORDS_PER_LANE
+                self._fresh = min(RECORDS_PER_LANE, self._turn)
+                self._turn -= self._fresh
                 return inlet
             self._turn = RECORDS_PER_TURN
             await self._wait(None)

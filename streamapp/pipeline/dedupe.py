@@ -7,7 +7,7 @@ does not refresh it, and a record that fails leaves none, so its replay works.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from streamapp.pipeline.spec import DedupeSpec
 
 _decode_mark = msgspec.json.Decoder(tuple[int, int, int]).decode
+_encode_mark = msgspec.json.Encoder().encode  # 0.07 µs; formatted as bytes 0.15
 
 
 class Dedupe:
@@ -37,11 +38,13 @@ class Dedupe:
         """
         key = self._encode(self._key(value))
         partition = savepoint.lane.tables[self.table]
-        mark = savepoint.read(partition, key)
-        now = int(time.time() * 1000)
+        # Mostly the first thing that its record does: then there is nothing of its own to look through.
+        is_first = savepoint.writes is None and savepoint.below is None
+        mark = partition.read(key) if is_first else savepoint.read(partition, key)
+        now = time.time_ns() // 1_000_000
         at = savepoint.timestamp_ms or now
         if mark is not None and at < _decode_mark(mark)[0] + self.horizon_ms:
             self.hits += 1
             return True
-        savepoint.write(partition, key, b"[%d,%d,%d]" % (at, cast("int", savepoint.record.offset()), now))
+        savepoint.write(partition, key, _encode_mark((at, savepoint.record.offset(), now)))
         return False

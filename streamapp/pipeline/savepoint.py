@@ -34,7 +34,7 @@ class Savepoint:
 
     __slots__ = ("below", "entry", "exclusive", "is_open", "lane", "number", "outputs", "record", "writes")
 
-    def __init__(self, lane: Lane, record: RawRecord, *, exclusive: bool, entry: Entry | None = None) -> None:
+    def __init__(self, lane: Lane, record: RawRecord, exclusive: bool, entry: Entry | None = None) -> None:
         self.lane = lane
         self.number = lane.number
         self.record = record

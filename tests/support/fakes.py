@@ -203,6 +203,15 @@ class FakeProducer:
             self._told.append((on_delivery, earlier + behind - 1))
         return True
 
+    def produce_changelog(
+        self, partition: Partition, writes: Mapping[bytes, bytes | None], on_end: Callable[[int], None], deadline: Deadline
+    ) -> None:
+        for position, (key, value) in enumerate(writes.items()):
+            told = on_end if position == len(writes) - 1 else None
+            while not self.produce((partition.topic, value, key, partition.number, 0, []), told):
+                assert not deadline.passed
+                self.wait(0.001)
+
     def serve(self) -> None:
         pass
 

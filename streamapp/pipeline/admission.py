@@ -138,20 +138,19 @@ class Admission:
         producer = self.producer
         if producer is None:
             raise InvariantBroken("an output was admitted before there was a producer")
-        unit = self.unit
-        for position, outgoing in enumerate(outputs):
-            try:
-                taken = producer.produce(outgoing)
-            except (UnitAborted, ProducerUnusable) as failure:
-                self._fail(failure)
-                return
-            if not taken:
-                self._direct = False
-                self._keep(outputs[position:])
-                return
-            unit.produced += 1
-            if unit.produced == 1:
-                reached(FaultPoint.AFTER_FIRST_PRODUCE)
+        unit, sent = self.unit, 0
+        try:
+            for outgoing in outputs:
+                if not producer.produce(outgoing):
+                    self._direct = False
+                    self._keep(outputs[sent:])
+                    break
+                sent += 1
+        except (UnitAborted, ProducerUnusable) as failure:
+            self._fail(failure)
+        if unit.produced == 0 and sent:
+            reached(FaultPoint.AFTER_FIRST_PRODUCE)
+        unit.produced += sent
 
     def _keep(self, outputs: Sequence[Outgoing]) -> None:
         self.unit.outbox.extend(outputs)

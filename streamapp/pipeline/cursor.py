@@ -37,7 +37,8 @@ class Cursor:
     """One actor's place in the stream. Everything here runs on the loop, in the actor's own task."""
 
     __slots__ = (
-        "_admit",
+        "_admission",
+        "_dedupe",
         "_fresh",
         "_inlet",
         "_items",
@@ -71,7 +72,8 @@ class Cursor:
         """Why the engine cancelled the actor's task: the attempt's timeout, or a rewind."""
         self._inlet: Inlet | None = None
         self._items: list[RawRecord | Entry] = []
-        self._admit = agent.admission.admit
+        self._admission = agent.admission
+        self._dedupe = agent.dedupe
         self._fresh = 0
         """Records that may still be taken without a look at anything else: of this lane, in this turn."""
         self._turn = RECORDS_PER_TURN
@@ -83,11 +85,10 @@ class Cursor:
         """
         if self.savepoint is not None:
             self.finish()
-        agent = self.agent
-        dedupe = agent.dedupe
+        dedupe = self._dedupe
         while True:
             inlet = self._inlet
-            if inlet is None or not inlet.queue or self._fresh <= 0 or not self._may_start(inlet):
+            if inlet is None or self._fresh <= 0 or not inlet.queue or not self._may_start(inlet):
                 inlet = await self._pick()
             self._fresh -= 1
             lane = inlet.lane
@@ -127,7 +128,7 @@ class Cursor:
         self.savepoint = None
         inlet: Inlet = self._inlet  # type: ignore[assignment]  # a savepoint has an inlet
         if savepoint.entry is None:
-            kept = self._admit(savepoint, savepoint.record.offset() + 1)  # type: ignore[operator]  # a record read has an offset
+            kept = self._admission.admit(savepoint, savepoint.record.offset() + 1)  # type: ignore[operator]  # a record read has an offset
             if inlet.retries:
                 self.agent.forget_retries(inlet, savepoint)
         else:
@@ -202,10 +203,10 @@ class Cursor:
     # --- starting a record
 
     def _may_start(self, inlet: Inlet) -> bool:
-        lane = inlet.lane
         if self.stale:
             raise Rewound
-        if lane.paused or not lane.running or not self.agent.admission.gate_open:
+        lane = inlet.lane
+        if lane.paused or not lane.running or not self._admission.gate_open:
             return False
         holder = lane.line.holder
         if holder is not None and holder is not inlet.queue[0]:

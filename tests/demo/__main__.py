@@ -148,8 +148,12 @@ def _tell_how_to_look(screen: Screen, broker: Broker, scenario: Scenario, home: 
     lines += [f"  {worker.id}: pid {worker.pid}, http://127.0.0.1:{worker.web_port}/, log {worker.log}" for worker in alive]
     look = [
         f"export STREAMAPP_BROKER={broker.address}",
-        ".venv/bin/streamapp lag",
-        ".venv/bin/streamapp dlq list",
+        f".venv/bin/streamapp broker status --data-dir {broker.data_dir}",
+        ".venv/bin/faust -A streamapp agents",
+        """.venv/bin/faust -A streamapp send orders '{"order_id": "mine-1", "customer": "ann", "sku": "sku-1", \\
+      "quantity": 2, "unit_price_cents": 150}' -k ann""",
+        *(f"curl http://127.0.0.1:{worker.web_port}/readyz" for worker in alive[:1]),
+        f"tail -f {alive[0].log}" if alive else f"ls {home / 'workers'}",
     ]
     stop = [
         *([f"kill {' '.join(str(worker.pid) for worker in alive)}"] if alive else []),

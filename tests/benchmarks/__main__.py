@@ -91,6 +91,7 @@ def main(
         results, failures = _measure_all(console, chosen, plan, runs)
     for job in dict.fromkeys(one.job.name for one in chosen):
         console.print(_table(job, {one.name: results[one] for one in chosen if one.job.name == job and results[one]}))
+    _compare_stages(console, results)
     for failure in failures:
         console.print(Text(failure, style="red"), soft_wrap=True)
     if json_file is not None:
@@ -149,6 +150,18 @@ def _table(job: str, results: dict[str, list[Figures]]) -> Table:
         memory = f"{statistics.median(f.peak_rss_bytes for f in runs) / 2**20:,.0f} MiB"
         table.add_row(name, str(Spread.of([f.records_per_second for f in runs])), str(cpu), ratio, memory)
     return table
+
+
+def _compare_stages(console: Console, results: dict[Contender, list[Figures]]) -> None:
+    """Say what a record of either stage of the order job costs, by the yardstick of the dedupe job."""
+    found = {(one.job.name, one.name): runs for one, runs in results.items() if runs}
+    yardstick, ours = found.get(("dedupe", YARDSTICK)), found.get(("orders", "streamapp"))
+    if yardstick and ours:
+        base = statistics.median(each.records_per_cpu_second for each in yardstick)
+        stages = statistics.median(each.stage_records_per_cpu_second for each in ours)
+        console.print(
+            f"order job, records of both stages per CPU s: {stages:,.0f}, {stages / base:.0%} of the dedupe job's {YARDSTICK}"
+        )
 
 
 def _settings(plan: Plan, runs: int) -> dict[str, str]:

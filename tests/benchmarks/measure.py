@@ -48,6 +48,8 @@ class Figures:
     records_per_cpu_second: float
     peak_rss_bytes: int
     """Of the process's whole life."""
+    stage_records_per_cpu_second: float
+    """Records of all stages: an order that is priced makes one more, for the second stage."""
 
     def as_json(self) -> dict[str, float]:
         return asdict(self)
@@ -71,7 +73,9 @@ def run(contender: Contender, plan: Plan, number: int, *, thorough: bool = False
     recount(plan.bootstrap, contender, Counter(order_id_of(fed.value or b"") for fed in _both(warm, main)))
     if thorough and contender.thorough is not None:
         contender.thorough(plan.bootstrap, app_id)
-    return Figures(seconds, cpu, plan.records / seconds, plan.records / cpu, rss)
+    later_stages = (len(contender.job.sources) - 1) * len({order_id_of(fed.value or b"") for fed in main})
+    staged = (plan.records + later_stages) / cpu
+    return Figures(seconds, cpu, plan.records / seconds, plan.records / cpu, rss, staged)
 
 
 def _both(warm: list[Fed], main: list[Fed]) -> Iterator[Fed]:

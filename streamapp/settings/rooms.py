@@ -165,7 +165,7 @@ class ProducerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySettings:
-    """The app-wide retry policy; an agent's own `Retry(…)` overrides it field by field."""
+    """The app-wide retry policy; an agent's own `Retry(…)` takes its place whole."""
 
     retry_attempts: int = 4
     """Calls for a transient failure, 1 to 20. One and three more: most blips end within a second."""

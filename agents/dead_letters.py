@@ -1,4 +1,10 @@
-"""Dead letters are counted by kind, and a kind not seen before is announced. They stay where they are, for `streamapp dlq`."""
+"""Dead letters are counted by kind, and a kind not seen before is announced. They themselves stay in their topic.
+
+    orders-dlq ──▶ dead_letter_triage
+
+A dead letter is the record that failed, its bytes unchanged; what is known of the failure stands in its headers. So the agent reads
+bytes, and asks `read_dead_letter` what the headers say.
+"""
 
 from __future__ import annotations
 

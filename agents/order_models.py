@@ -1,4 +1,7 @@
-"""What travels on the order topics. Every type is a JSON object with exactly these fields."""
+"""What travels on the order topics. Every type is a JSON object with exactly these fields.
+
+The limits are part of the types: a record that breaks one is no `Order`, never reaches the agent, and goes to the dead letters.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from agents.rfc3339 import Time
+
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 """An identifier, its length in code points."""
-
-Time = Annotated[
-    str,
-    Meta(
-        pattern=r"(?a)^(?!....-(?:02-3|(?:0[2469]|11)-31))"  # how long months are
-        r"(?!..(?:[02468][1235679]|[13579][01345789])-02-29|(?:[02468][1235679]|[13579][01345789])00-02-29)"  # and which years leap
-        r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
-        r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)\Z"
-    ),
-]
-"""An RFC 3339 time with a zone, kept as it was written. As `datetime`, msgspec would also take `+0100`, which RFC 3339 does not
-know, and refuse leap seconds, which it does."""
 
 
 class Order(Struct, frozen=True):

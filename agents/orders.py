@@ -24,7 +24,7 @@ totals = app.topic("sku-totals", key_type=str, value_type=SkuTotal, partitions=5
 async def order_processor(stream: Stream[Order]) -> None:
     """Price each order once, and add it to its customer's total."""
     async for order in stream:
-        if order.sku in order_trials.SKUS:
+        if order.sku in order_trials.SKUS:  # for trying things out; an agent of your own has no such line
             await order_trials.run(order.sku)
         total = customer_totals[order.customer].plus(order.total_cents)
         customer_totals[order.customer] = total

@@ -18,8 +18,8 @@ class DeadLetterKind(Struct, frozen=True):
     first_seen: datetime
     last_seen: datetime
     example: str
-    """The id of the first one: `streamapp dlq show` takes it."""
+    """The id of the first one, `<topic>/<partition>/<offset>@<agent>`: where the record stands that failed."""
 
 
 dead_letters = app.Table("dead_letters", value_type=DeadLetterKind)
-"""By fingerprint. A table is partitioned as its topic, so readers add up the rows of the partitions."""
+"""By fingerprint. A table is partitioned as its topic, so one fingerprint has a row in each partition where it was seen."""

@@ -1,4 +1,8 @@
-"""What the order agents remember."""
+"""What the order agents remember.
+
+A table belongs to the topic whose agent uses it, and has its partitions: what a record writes is kept in that record's partition.
+So a sum is whole where all records of its key come in one partition, as they do in a topic that has the same key.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ processed_orders = app.dedupe_table("processed_orders", horizon=7 * DAY)
 """The order ids already priced. A record of the same id counts as a duplicate for 7 days of event time."""
 
 customer_totals = app.Table("customer_totals", value_type=CustomerTotal, default=CustomerTotal)
-"""By customer."""
+"""By customer, which is the key of `orders`."""
 
 sku_totals = app.Table("sku_totals", value_type=int, default=int)
-"""Quantity ordered so far, by sku."""
+"""Quantity ordered so far, by sku, which is the key of `sku-demand`: that is why the demand takes the way through a topic."""

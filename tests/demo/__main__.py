@@ -26,6 +26,7 @@ from tests.support.workers import WORKER
 ORDERS = 20_000
 RATE = 2_000.0
 """Orders fed a second: slow enough to be watched, and for the kill to come in the middle."""
+ANOTHER_ORDER = '{"order_id": "one-more", "customer": "ann", "sku": "pen", "quantity": 2, "unit_price_cents": 150}'
 
 
 def main(command: Sequence[str] = WORKER, orders: int = ORDERS) -> int:
@@ -145,15 +146,12 @@ def _end(screen: Screen, broker: Broker, scenario: Scenario | None, home: Path, 
 def _tell_how_to_look(screen: Screen, broker: Broker, scenario: Scenario, home: Path) -> None:
     alive = scenario.workers.alive
     lines = [f"Still running (KEEP=1): Kafka on {broker.address}"]
-    lines += [f"  {worker.id}: pid {worker.pid}, http://127.0.0.1:{worker.web_port}/, log {worker.log}" for worker in alive]
+    lines += [f"  {worker.id}: pid {worker.pid}, http://127.0.0.1:{worker.web_port}/readyz, log {worker.log}" for worker in alive]
     look = [
         f"export STREAMAPP_BROKER={broker.address}",
         f".venv/bin/streamapp broker status --data-dir {broker.data_dir}",
-        ".venv/bin/faust -A streamapp agents",
-        """.venv/bin/faust -A streamapp send orders '{"order_id": "mine-1", "customer": "ann", "sku": "sku-1", \\
-      "quantity": 2, "unit_price_cents": 150}' -k ann""",
-        *(f"curl http://127.0.0.1:{worker.web_port}/readyz" for worker in alive[:1]),
-        f"tail -f {alive[0].log}" if alive else f"ls {home / 'workers'}",
+        f".venv/bin/faust -A streamapp send -k ann orders '{ANOTHER_ORDER}'",
+        *(f"tail -f {worker.log}" for worker in alive[:1]),
     ]
     stop = [
         *([f"kill {' '.join(str(worker.pid) for worker in alive)}"] if alive else []),

@@ -32,7 +32,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         data_dir=tmp_path_factory.mktemp("guarded-broker"),
         port=0,
         profile=Profile.TEST,
-        listeners={Listener.SCRAM_TLS: 0},
+        listeners=dict.fromkeys(Listener, 0),
         users={USER: PASSWORD},
         properties={
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -53,18 +53,27 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def settings(guarded: Broker, secret: Path) -> dict[str, str]:
-    """Return the README's variables, with this broker's address, authority and password for the README's."""
+def settings(guarded: Broker, secret: Path, listener: Listener = Listener.SCRAM_TLS) -> dict[str, str]:
+    """Return the README's variables, with this broker's address, authority and password for the README's.
+
+    For a listener with one half of SASL over TLS only, the other half's variables are left out.
+    """
     secret.write_text(f"{PASSWORD}\n")
     given = dict(re.findall(r"^export (\w+)=(\S+)", named_block("README.md", "security"), re.MULTILINE))
     own = {
-        "STREAMAPP_BROKER": guarded.listener_address(Listener.SCRAM_TLS),
+        "STREAMAPP_BROKER": guarded.listener_address(listener),
         "STREAMAPP_SASL_PASSWORD_FILE": str(secret),
         "STREAMAPP_SSL_CA_LOCATION": str(guarded.ca_file),
     }
     assert set(own) < set(given)
     assert given["STREAMAPP_SASL_USERNAME"] == USER
-    return {**given, **own}
+    assert given["STREAMAPP_SECURITY_PROTOCOL"] == Listener.SCRAM_TLS.protocol.lower()
+    whole = {**given, **own, "STREAMAPP_SECURITY_PROTOCOL": listener.protocol.lower()}
+    left_out = [
+        *(() if listener.has_users else ("STREAMAPP_SASL_",)),
+        *(() if listener.has_certificate else ("STREAMAPP_SSL_",)),
+    ]
+    return {name: value for name, value in whole.items() if not name.startswith(tuple(left_out))}
 
 
 def rights() -> list[AclBinding]:
@@ -127,3 +136,14 @@ def test_the_readmes_settings_and_rights_are_enough(guarded: Broker, project: Pa
         wait_until(lambda: "home: 2" in worker.log_text(), deadline=60, why=worker.tail)
         assert worker.stop() == 0, worker.tail()
         assert PASSWORD not in worker.log_text()
+
+
+@pytest.mark.parametrize("listener", [Listener.SCRAM, Listener.TLS])
+def test_a_worker_comes_in_by_each_half_alone(guarded: Broker, project: Path, tmp_path: Path, listener: Listener) -> None:
+    grant(guarded, rights())
+    env = settings(guarded, tmp_path / "secret", listener)
+    bootstrap = env.pop("STREAMAPP_BROKER")
+    with Workers(bootstrap, tmp_path / "workers", cwd=project, **env) as workers:  # type: ignore[arg-type]  # variables only
+        worker = workers.start("w1", web=True)
+        worker.ready()
+        assert worker.stop() == 0, worker.tail()

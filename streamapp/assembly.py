@@ -23,7 +23,7 @@ from streamapp.kafka.client_config import Assignor
 from streamapp.kafka.offsets import KafkaOffsets
 from streamapp.kafka.producer import KafkaProducer
 from streamapp.kafka.source import KafkaSource
-from streamapp.kafka.versions import require_fencing
+from streamapp.kafka.versions import await_broker
 from streamapp.pipeline.engine import Engine, EngineListener, EngineParts, EngineSettings
 from streamapp.pipeline.spec import AgentSpec, SourceSet, TableSpec
 from streamapp.ports import PartitionSource, SourceListener, Store, TransactionalProducer
@@ -137,6 +137,7 @@ class Assembly:
             self._restorer, lambda table: self._memory if table in in_memory else self._rocks, self._tables
         )
         self._seeker: asyncio.Task[None] | None = None
+        self._given_up = threading.Event()
 
     async def build(self) -> Engine:
         """Return the engine, not started. Raises ConfigurationError, BrokerUnreachable after `start_timeout`."""
@@ -151,8 +152,8 @@ class Assembly:
         self.missing = topology.missing
         self._restorer.start()
         engine = self._engine(topology)
+        self._name_missing(topology)
         if topology.missing:
-            self._name_missing(topology)
             self._seeker = loop.create_task(self._seek(engine, topology), name="missing topics")
             self._seeker.add_done_callback(lambda task: self._sought(engine, task))
         return engine
@@ -160,6 +161,7 @@ class Assembly:
     async def close(self) -> None:
         """Close the stores. The engine is stopped before. May be called twice."""
         loop = asyncio.get_running_loop()
+        self._given_up.set()
         if self._seeker is not None:
             self._seeker.cancel()
         await loop.run_in_executor(None, self._restorer.stop)
@@ -168,13 +170,12 @@ class Assembly:
 
     def _reach(self) -> Topology:
         """Return the topology, trying for `start_timeout`; says within 10 s that no broker answers, and goes on trying."""
-        whole = Deadline.after(self._settings.broker.start_timeout)
+        whole = self._within(self._settings.broker.start_timeout)
         while True:
             try:
-                attempt = Deadline.after(min(UNREACHABLE_SAID_AFTER, max(0.5, whole.left)))
-                if self._settings.transaction.exactly_once:
-                    require_fencing(client_config.admin(self._settings), attempt)
-                return self._cluster.fit(Deadline.after(max(10.0, whole.left)))
+                attempt = self._within(min(UNREACHABLE_SAID_AFTER, max(0.5, whole.left)))
+                await_broker(client_config.admin(self._settings), attempt, fencing=self._settings.transaction.exactly_once)
+                return self._cluster.fit(self._within(max(10.0, whole.left)))
             except BrokerUnreachable as failure:
                 if whole.passed:
                     raise BrokerUnreachable(
@@ -182,12 +183,16 @@ class Assembly:
                     ) from None
                 log_event(log, logging.WARNING, Event.BROKER_UNREACHABLE, f"{failure}; trying on for {whole.left:.0f} s")
 
+    def _within(self, seconds: float) -> Deadline:
+        """Return a deadline that `close` cuts: a stop waits for no thread that asks a silent broker."""
+        return Deadline.after(seconds, self._given_up)
+
     async def _seek(self, engine: Engine, topology: Topology) -> None:
         loop = asyncio.get_running_loop()
         while self.missing:
             await asyncio.sleep(MISSING_TOPIC_EVERY)
             try:
-                found = await loop.run_in_executor(None, self._cluster.fit, Deadline.after(10.0))
+                found = await loop.run_in_executor(None, self._cluster.fit, self._within(10.0))
             except BrokerUnreachable as failure:
                 log_event(log, logging.WARNING, Event.BROKER_UNREACHABLE, str(failure))
                 continue
@@ -204,6 +209,11 @@ class Assembly:
 
     @staticmethod
     def _name_missing(topology: Topology) -> None:
+        for topic in topology.absent:
+            log_event(
+                log, logging.WARNING, Event.MISSING_TOPIC,
+                f"topic {topic} is declared and does not exist, and STREAMAPP_TOPIC_ALLOW_DECLARE is false: create it", topic=topic,
+            )  # fmt: skip
         for topics in topology.missing.values():
             for topic in topics:
                 log_event(
@@ -243,7 +253,7 @@ class Assembly:
         )
         try:
             # Longer than the transaction timeout: a transaction that a dead predecessor left open ends by then.
-            producer.init_transactions(Deadline.after(settings.transaction.transaction_timeout + 30.0))
+            producer.init_transactions(self._within(settings.transaction.transaction_timeout + 30.0))
         except BaseException:
             producer.close()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,19 +36,21 @@ class Deadline:
 
     at: float
     """Monotonic seconds."""
+    cut: threading.Event | None = None
+    """Once set, the moment has come: how a stop ends waits that run on other threads."""
 
     @classmethod
-    def after(cls, seconds: float) -> Deadline:
-        return cls(time.monotonic() + seconds)
+    def after(cls, seconds: float, cut: threading.Event | None = None) -> Deadline:
+        return cls(time.monotonic() + seconds, cut)
 
     @property
     def left(self) -> float:
         """Seconds left, never negative."""
-        return max(0.0, self.at - time.monotonic())
+        return 0.0 if self.cut is not None and self.cut.is_set() else max(0.0, self.at - time.monotonic())
 
     @property
     def passed(self) -> bool:
-        return time.monotonic() >= self.at
+        return self.left <= 0
 
     def slice(self, longest: float) -> float:
         """Return how long the next wait may take: what is left, at most `longest`."""

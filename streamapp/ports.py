@@ -298,15 +298,18 @@ class Admin(Protocol):
         ...
 
     def topic_configs(self, topics: Sequence[str], deadline: Deadline) -> dict[str, dict[str, str]]:
-        """Return the effective settings of these topics; one whose settings may not be read is absent."""
+        """Return the effective settings of these topics; one that we have no right to look at is absent. Raises BrokerUnreachable."""
         ...
 
     def partition_counts(self, topics: Sequence[str], deadline: Deadline) -> dict[str, int]:
         """Return the partition count of those topics that exist. Raises BrokerUnreachable."""
         ...
 
-    def create(self, topic: str, partitions: int, config: Mapping[str, str], replicas: int, deadline: Deadline) -> None:
-        """Create the topic; one that exists meanwhile is no error. `replicas` -1 = the broker's default."""
+    def create(self, topic: str, partitions: int, config: Mapping[str, str], replicas: int, deadline: Deadline) -> bool:
+        """Create the topic; False when it exists meanwhile, as somebody else wanted it. `replicas` -1 = the broker's default.
+
+        Raises TopologyInvalid: the broker refuses it. Raises BrokerUnreachable.
+        """
         ...
 
 

@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]  # re-exported without __all__
 
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, TopologyInvalid
-from streamapp.kafka.failures import error_of
+from streamapp.events import CLIENT_LOGGER
+from streamapp.kafka.failures import error_of, options_checked
 
-CALL = 5.0
+A = TypeVar("A")
+
+CALL: Final = 5.0
 """Longest single call, in seconds."""
+PAUSE: Final = 0.1
+"""Seconds between two calls of which the first was refused at once."""
+
+NOT_NOW: Final = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        # A topic that was created just now is not known everywhere.
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+"""Answers after which the same call may succeed. The library sets no `retriable` flag on what a broker answers per topic."""
+
+NOT_ALLOWED: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 
 
 class KafkaAdmin:
     """An Admin on confluent_kafka."""
 
     def __init__(self, config: Mapping[str, object]) -> None:
-        self._client = AdminClient(dict(config))  # type: ignore[arg-type]  # callables and numbers are taken too
+        with options_checked():
+            # numbers are taken too
+            self._client = AdminClient(dict(config), logger=logging.getLogger(CLIENT_LOGGER))  # type: ignore[arg-type]
         self._broker = str(config.get("bootstrap.servers", ""))
 
     def partition_counts(self, topics: Sequence[str], deadline: Deadline) -> dict[str, int]:
@@ -32,54 +60,81 @@ class KafkaAdmin:
             try:
                 listing = self._client.list_topics(timeout=max(0.2, deadline.slice(CALL)))
             except KafkaException as failure:
-                if deadline.passed:
-                    raise BrokerUnreachable(f"{self._broker}: no broker answered: {_text(failure)}") from failure
+                self._try_on(failure, deadline, "no broker answered")
                 continue
             return {name: len(topic.partitions) for name, topic in listing.topics.items() if topic.error is None}
 
-    def create(self, topic: str, partitions: int, config: Mapping[str, str], replicas: int, deadline: Deadline) -> None:
+    def create(self, topic: str, partitions: int, config: Mapping[str, str], replicas: int, deadline: Deadline) -> bool:
         wanted = NewTopic(topic, num_partitions=partitions, replication_factor=replicas, config=dict(config))
         while True:
             future = self._client.create_topics([wanted], operation_timeout=max(0.2, deadline.slice(CALL)))[topic]
             try:
                 future.result(timeout=max(0.2, deadline.slice(2 * CALL)))
-            except KafkaException as failure:
+            except (KafkaException, TimeoutError) as failure:
                 error = error_of(failure)
                 if error is not None and error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                    return
-                if error is not None and error.retriable() and not deadline.passed:
-                    continue
-                raise TopologyInvalid(f"topic {topic} cannot be created: {_text(failure)}") from failure
-            except TimeoutError:
-                if deadline.passed:
-                    raise BrokerUnreachable(f"{self._broker}: creating topic {topic} was not answered") from None
+                    return False
+                if error is not None and error.code() not in NOT_NOW:
+                    by_hand = "; create it, or give the app the right to" if error.code() in NOT_ALLOWED else ""
+                    raise TopologyInvalid(f"topic {topic} cannot be created: {_text(failure)}{by_hand}") from failure
+                self._try_on(failure, deadline, f"topic {topic} was not created")
                 continue
-            return
+            return True
 
     def topic_ids(self, topics: Sequence[str], deadline: Deadline) -> dict[str, str]:
-        found: dict[str, str] = {}
-        while left := [topic for topic in topics if topic not in found]:
-            answers = self._client.describe_topics(TopicCollection(left), request_timeout=max(0.2, deadline.slice(CALL)))
-            for topic, answer in answers.items():
-                try:
-                    found[topic] = str(answer.result(timeout=max(0.2, deadline.left)).topic_id)
-                except (KafkaException, TimeoutError) as failure:  # one that was created just now is not known everywhere
-                    if deadline.passed:
-                        raise BrokerUnreachable(f"topic {topic} was created and does not appear: {failure}") from failure
-                    self._client.poll(0.05)
-        return found
+        def ask(left: list[str]) -> Mapping[str, Any]:
+            return self._client.describe_topics(TopicCollection(left), request_timeout=max(0.2, deadline.slice(CALL)))
+
+        described = self._each(topics, ask, deadline, "its id")
+        return {topic: str(answer.topic_id) for topic, answer in described.items() if answer is not None}
 
     def topic_configs(self, topics: Sequence[str], deadline: Deadline) -> dict[str, dict[str, str]]:
-        """Return the effective settings of these topics; a topic whose settings may not be read is absent."""
-        resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
-        found: dict[str, dict[str, str]] = {}
-        for resource, answer in self._client.describe_configs(resources, request_timeout=max(0.2, deadline.slice(CALL))).items():
-            with contextlib.suppress(KafkaException, TimeoutError):
-                entries = answer.result(timeout=deadline.left)
-                found[resource.name] = {name: entry.value for name, entry in entries.items() if entry.value is not None}
+        def ask(left: list[str]) -> Mapping[str, Any]:
+            resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in left]
+            answers = self._client.describe_configs(resources, request_timeout=max(0.2, deadline.slice(CALL)))
+            return {resource.name: answer for resource, answer in answers.items()}
+
+        described = self._each(topics, ask, deadline, "its settings", may_be_hidden=True)
+        return {
+            topic: {name: entry.value for name, entry in entries.items() if entry.value is not None}
+            for topic, entries in described.items()
+            if entries is not None
+        }
+
+    def _each(
+        self,
+        topics: Sequence[str],
+        ask: Callable[[list[str]], Mapping[str, Any]],
+        deadline: Deadline,
+        what: str,
+        *,
+        may_be_hidden: bool = False,
+    ) -> dict[str, Any]:
+        """Return each topic's answer, asking again for those that had none; None where `may_be_hidden` and we may not see it."""
+        found: dict[str, Any] = {}
+        while left := [topic for topic in dict.fromkeys(topics) if topic not in found]:
+            refused: Exception | None = None
+            for topic, answer in ask(left).items():
+                try:
+                    found[topic] = answer.result(timeout=max(0.2, deadline.slice(2 * CALL)))
+                except (KafkaException, TimeoutError) as failure:
+                    error = error_of(failure)
+                    if error is not None and error.code() in NOT_ALLOWED:
+                        if not may_be_hidden:
+                            raise TopologyInvalid(f"topic {topic}: {what} may not be read: {_text(failure)}") from failure
+                        found[topic] = None
+                    refused = failure
+            if refused is not None and len(found) < len(set(topics)):
+                self._try_on(refused, deadline, f"{what} of topic {left[0]} was not told")
         return found
 
+    def _try_on(self, failure: Exception, deadline: Deadline, what: str) -> None:
+        """Wait a moment before the next try. Raises BrokerUnreachable: the time is over."""
+        if deadline.passed:
+            raise BrokerUnreachable(f"{self._broker}: {what}: {_text(failure)}") from failure
+        self._client.poll(min(PAUSE, deadline.left))
 
-def _text(failure: KafkaException) -> str:
+
+def _text(failure: Exception) -> str:
     error = error_of(failure)
-    return f"{error.name()}: {error.str()}" if error is not None else str(failure)
+    return f"{error.name()}: {error.str()}" if error is not None else str(failure) or "no answer in time"

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from streamapp.errors import BrokerUnreachable
 from streamapp.events import CLIENT_LOGGER
+from streamapp.kafka.failures import options_checked
 from streamapp.ports import ChangelogBatch, ChangelogBounds
 from streamapp.records import Partition
 
@@ -34,9 +35,11 @@ class KafkaChangelogReader:
     def __init__(self, reader_config: Mapping[str, object], watermark_config: Mapping[str, object]) -> None:
         self._trouble: str | None = None
         shared = {"logger": logging.getLogger(CLIENT_LOGGER), "error_cb": self._troubled}
-        self._reader = Consumer({**reader_config, **shared, "fetch.wait.max.ms": round(FETCH_WAIT * 1000)})
+        with options_checked():
+            self._reader = Consumer({**reader_config, **shared, "fetch.wait.max.ms": round(FETCH_WAIT * 1000)})
         try:
-            self._watermarks = Consumer({**watermark_config, **shared})
+            with options_checked():
+                self._watermarks = Consumer({**watermark_config, **shared})
         except BaseException:
             self._reader.close()
             raise

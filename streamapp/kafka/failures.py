@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -15,11 +17,21 @@ from streamapp.errors import (
     StreamAppError,
     UnitAborted,
 )
+from streamapp.kafka.client_config import option_refused
 
 TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD})
 FENCED: Final = frozenset(
     {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}  # librdkafka's names for its own errors
 )
+
+
+@contextmanager
+def options_checked() -> Iterator[None]:
+    """Around the making of a client: options that the library refuses are the user's to mend. Raises SettingInvalid."""
+    try:
+        yield
+    except (KafkaException, ValueError, TypeError) as refused:
+        raise option_refused(refused) from refused
 
 
 def error_of(failure: BaseException) -> KafkaError | None:

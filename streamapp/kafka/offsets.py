@@ -6,12 +6,15 @@ while coordinators were loading (DESIGN rule 19).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streamapp.clock import Deadline
 from streamapp.errors import DeadlinePassed
+from streamapp.events import CLIENT_LOGGER
+from streamapp.kafka.failures import options_checked
 from streamapp.ports import CommittedOffset
 from streamapp.records import Partition
 
@@ -23,13 +26,16 @@ class KafkaOffsets:
     """An OffsetReader on two consumers: one of the group (committed offsets), one `read_uncommitted` (high watermarks)."""
 
     def __init__(self, group_config: Mapping[str, object], watermark_config: Mapping[str, object]) -> None:
-        self._group = Consumer(dict(group_config))
-        self._watermarks = Consumer(dict(watermark_config))
+        logger = logging.getLogger(CLIENT_LOGGER)
+        with options_checked():
+            self._group = Consumer(dict(group_config), logger=logger)
+            self._watermarks = Consumer(dict(watermark_config), logger=logger)
 
     def committed(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, CommittedOffset]:
         rows = [TopicPartition(where.topic, where.number) for where in partitions]
         while True:
             try:
+                self._group.poll(0)  # hands over log lines, which would pile up
                 answer = self._group.committed(rows, timeout=max(0.1, deadline.slice(CALL)))
                 for row in answer:
                     if row.error is not None:
@@ -46,6 +52,7 @@ class KafkaOffsets:
     def bounds(self, partition: Partition, deadline: Deadline) -> tuple[int, int]:
         while True:
             try:
+                self._watermarks.poll(0)  # as above
                 answer: tuple[int, int] | None = self._watermarks.get_watermark_offsets(
                     TopicPartition(partition.topic, partition.number), timeout=max(0.1, deadline.slice(CALL)), cached=False
                 )

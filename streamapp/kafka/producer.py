@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, CommitRefused, DeadlinePassed, DeliveryFailed, OutcomeUnknown, UnitAborted
-from streamapp.kafka.failures import TOO_LARGE, error_of, is_retriable, timed_out, translated
+from streamapp.kafka.failures import TOO_LARGE, error_of, is_retriable, options_checked, timed_out, translated
 from streamapp.ports import GroupMetadata
 from streamapp.records import Outgoing, Partition
 
@@ -35,7 +35,8 @@ class KafkaProducer:
         if not transactional:
             # Without a transaction nothing else tells of a failed delivery; reports of good ones stay without a callback.
             options["on_delivery"] = self._delivered_anything
-        self._producer: Producer | None = Producer(options, logger=logger)
+        with options_checked():
+            self._producer: Producer | None = Producer(options, logger=logger)
 
     # --- life
 
@@ -43,7 +44,8 @@ class KafkaProducer:
         """Take over the transactional.id: ends what a dead predecessor left open and fences it. Raises BrokerUnreachable."""
         while True:
             try:
-                self._open().init_transactions(max(0.1, deadline.slice(5.0)))
+                # It goes on where it was when called again, so a stop during the start need not wait long for it.
+                self._open().init_transactions(max(0.1, deadline.slice(2 * SLICE)))
             except (KafkaException, SystemError) as failure:
                 if not (is_retriable(failure) or timed_out(failure)):
                     raise translated(failure, "init_transactions") from failure

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streamapp.clock import Deadline
 from streamapp.errors import DeliveryFailed, OutputRejected
 from streamapp.events import CLIENT_LOGGER
-from streamapp.kafka.client_config import option_refused
+from streamapp.kafka.failures import options_checked
 from streamapp.records import Outgoing
 
 POLL: Final = 0.1
@@ -26,10 +26,8 @@ class ScriptProducer:
     """Any thread may call; delivery reports come on a thread of its own."""
 
     def __init__(self, config: Mapping[str, object]) -> None:
-        try:
+        with options_checked():
             self._client = Producer(dict(config), logger=logging.getLogger(CLIENT_LOGGER))
-        except (KafkaException, ValueError, TypeError) as refused:
-            raise option_refused(refused) from refused
         self._closing = threading.Event()
         # A daemon: a script that forgets to stop it must still end. What is unsent then is the flush at exit's business.
         self._thread = threading.Thread(target=self._poll, name="script-producer", daemon=True)

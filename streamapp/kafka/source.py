@@ -19,8 +19,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from streamapp.clock import Deadline, SystemClock
 from streamapp.errors import CommitRefused, Fatal, RivalWorker
+from streamapp.events import CLIENT_LOGGER
 from streamapp.faults import FaultPoint, reached
-from streamapp.kafka.failures import error_of
+from streamapp.kafka.failures import error_of, options_checked
 from streamapp.kafka.producer import metadata_is_fenced
 from streamapp.ports import Fetched, GroupMetadata, SourceListener
 from streamapp.records import Partition, RawRecord
@@ -87,7 +88,7 @@ class KafkaSource:
     # --- called from other threads
 
     def start(self) -> None:
-        """Join the group and begin to poll. Raises KafkaException when the configuration is refused."""
+        """Join the group and begin to poll. Raises SettingInvalid: the client refuses its options."""
         self._consumer = self._new_consumer()
         self._thread.start()
 
@@ -202,7 +203,8 @@ class KafkaSource:
         self._consumer = self._new_consumer()
 
     def _new_consumer(self) -> Consumer:
-        consumer = Consumer(self._config, logger=logging.getLogger("streamapp.kafka.librdkafka"))
+        with options_checked():
+            consumer = Consumer(self._config, logger=logging.getLogger(CLIENT_LOGGER))
         consumer.subscribe(list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         return consumer
 

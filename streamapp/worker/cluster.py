@@ -21,6 +21,12 @@ DLQ_SLACK_BYTES = 65_536
 """32 KiB of our headers, and as much again: a dead letter must fit where its source record did."""
 DEFAULT_MESSAGE_BYTES = 1_048_588
 """max.message.bytes of a topic that nobody set."""
+DEFAULT_RETENTION_MS = 604_800_000
+"""retention.ms of a topic that nobody set: seven days."""
+
+LONGEST_RETENTION_MS = 2**63 - 1
+LARGEST_MESSAGE_BYTES = 2**31 - 1
+"""What the broker's settings can hold: four times a large source retention, or its largest record and more, may not fit."""
 
 INTERNAL = {"message.timestamp.type": "LogAppendTime"}
 """Changelogs and dead letters: an old event's time must not meet the topic's retention."""
@@ -51,6 +57,8 @@ class Topology:
     changelog_ids: dict[str, str]
     tombstones_kept: dict[str, float]
     """Changelog -> its delete.retention.ms, in seconds."""
+    absent: list[str] = field(default_factory=list)
+    """Declared topics that nobody reads here, that do not exist, and that we may not create."""
 
     @property
     def largest_dead_letter(self) -> int | None:
@@ -98,32 +106,34 @@ class Cluster:
         counts = admin.partition_counts([*sources, *dlqs, *changelogs, *self._topics], deadline)
         if self._settings.topics.topic_allow_declare:
             self._create_declared(admin, counts, deadline, dead_letters=set(dlqs))
-        ready, missing = self._split(counts, dead_letters=set(dlqs))
-        runs = {topic for source_set in ready for topic in source_set.topics}
-        self._create_dlqs(admin, counts, runs, deadline)
+        ready, missing = self._split(counts)
+        self._create_dlqs(admin, counts, _topics_of(ready), deadline)
         if any(topic in dlqs for topics in missing.values() for topic in topics):
-            ready, missing = self._split(counts, dead_letters=set())
-            runs = {topic for source_set in ready for topic in source_set.topics}
+            ready, missing = self._split(counts)
+        runs = _topics_of(ready)
         tables = [table for table in self._tables if set(table.topics) <= runs]
         self._create_changelogs(admin, counts, tables, deadline)
         names = [table.changelog for table in tables]
-        configs = admin.topic_configs([*names, *(dlq for dlq in dlqs if dlq in counts)], deadline) if names or dlqs else {}
-        self._check_cleanup(configs, names)
+        letters = [dlq for dlq in dlqs if dlq in counts]
+        configs = admin.topic_configs([*names, *letters], deadline)
+        for name in names:
+            _require_kept(name, configs.get(name, {}))
+        for name in letters:
+            _require_no_compaction(name, configs.get(name, {}))
         return Topology(
             ready=ready,
             missing=missing,
             partitions={topic: counts[topic] for topic in runs},
-            dlq_partitions={dlq: counts[dlq] for dlq in dlqs if dlq in counts},
+            dlq_partitions={dlq: counts[dlq] for dlq in letters},
             dlq_max_bytes={
-                dlq: int(configs.get(dlq, {}).get("max.message.bytes", DEFAULT_MESSAGE_BYTES)) - 1024
-                for dlq in dlqs
-                if dlq in counts
+                dlq: int(configs.get(dlq, {}).get("max.message.bytes", DEFAULT_MESSAGE_BYTES)) - 1024 for dlq in letters
             },
-            changelog_ids=admin.topic_ids(names, deadline) if names else {},
+            changelog_ids=admin.topic_ids(names, deadline),
             tombstones_kept={name: int(configs.get(name, {}).get("delete.retention.ms", 86_400_000)) / 1000 for name in names},
+            absent=[name for name in self._topics if name not in counts and name not in sources and name not in dlqs],
         )
 
-    def _split(self, counts: Mapping[str, int], *, dead_letters: set[str]) -> tuple[list[SourceSet], dict[str, list[str]]]:
+    def _split(self, counts: Mapping[str, int]) -> tuple[list[SourceSet], dict[str, list[str]]]:
         ready, missing = [], {}
         for source_set in self._sets:
             absent = [topic for topic in source_set.topics if topic not in counts]
@@ -159,15 +169,16 @@ class Cluster:
         configs = admin.topic_configs(sorted({topic for topics in absent.values() for topic in topics}), deadline)
         for dlq, topics in absent.items():
             of_sources = [configs.get(topic, {}) for topic in topics]
-            kept = [int(config.get("retention.ms", 7 * DAY * 1000)) for config in of_sources]
-            retention = -1 if min(kept) < 0 else max(DLQ_RETENTION_DAYS * DAY * 1000, *(4 * each for each in kept))
+            kept = [int(config.get("retention.ms", DEFAULT_RETENTION_MS)) for config in of_sources]
+            longest = max(int(DLQ_RETENTION_DAYS * DAY * 1000), *(4 * each for each in kept))
+            retention = -1 if min(kept) < 0 else min(longest, LONGEST_RETENTION_MS)
             largest = max(int(config.get("max.message.bytes", DEFAULT_MESSAGE_BYTES)) for config in of_sources)
             declared = self._topics.get(dlq)
             config = {
                 **INTERNAL,
                 "cleanup.policy": "delete",
-                "retention.ms": str(int(retention)),
-                "max.message.bytes": str(largest + DLQ_SLACK_BYTES),
+                "retention.ms": str(retention),
+                "max.message.bytes": str(min(largest + DLQ_SLACK_BYTES, LARGEST_MESSAGE_BYTES)),
                 **(declared.config if declared is not None else {}),
             }
             partitions = (declared.partitions if declared is not None else None) or max(counts[topic] for topic in topics)
@@ -176,11 +187,12 @@ class Cluster:
     def _create_changelogs(self, admin: Admin, counts: dict[str, int], tables: Sequence[TableSpec], deadline: Deadline) -> None:
         for table in tables:
             partitions = counts[table.topics[0]]
-            existing = counts.get(table.changelog)
-            if existing is None:
-                config = {**INTERNAL, "cleanup.policy": "compact", **table.changelog_config}
+            config = {**INTERNAL, "cleanup.policy": "compact", **table.changelog_config}
+            _require_kept(table.changelog, config)
+            if table.changelog not in counts:
                 self._create(admin, counts, table.changelog, partitions, config, None, deadline)
-            elif existing != partitions:
+            existing = counts[table.changelog]
+            if existing != partitions:
                 raise TopologyInvalid(
                     f"changelog {table.changelog} has {existing} partitions, its source {table.topics[0]} {partitions}: keys have moved, "
                     f"so the table cannot be used. Delete the changelog and read {table.topics[0]} again from its start, "
@@ -203,7 +215,10 @@ class Cluster:
                 f"and {' '.join(f'{name}={value}' for name, value in config.items()) or 'the default settings'}, or allow it"
             )
         factor = self._settings.topics.topic_replication_factor if replicas is None else replicas
-        admin.create(topic, partitions, config, factor, deadline)
+        if not admin.create(topic, partitions, config, factor, deadline):
+            # Another worker was quicker; its count need not be ours.
+            counts[topic] = admin.partition_counts([topic], deadline).get(topic, partitions)
+            return
         counts[topic] = partitions
         log_event(
             log,
@@ -214,12 +229,27 @@ class Cluster:
             partitions=partitions,
         )
 
-    @staticmethod
-    def _check_cleanup(configs: Mapping[str, Mapping[str, str]], changelogs: Sequence[str]) -> None:
-        for name in changelogs:
-            policy = configs.get(name, {}).get("cleanup.policy")
-            if policy is not None and "compact" not in policy:
-                raise TopologyInvalid(
-                    f"changelog {name} has cleanup.policy={policy}: retention would delete table rows; run "
-                    f"kafka-configs.sh --alter --topic {name} --add-config cleanup.policy=compact"
-                )
+
+def _topics_of(sets: Sequence[SourceSet]) -> set[str]:
+    return {topic for source_set in sets for topic in source_set.topics}
+
+
+def _require_kept(changelog: str, config: Mapping[str, str]) -> None:
+    """Refuse a changelog that loses rows by age or size: a restore from it would not give the table back."""
+    policy = config.get("cleanup.policy", "compact")
+    policies = {each.strip() for each in policy.split(",")}
+    endless = config.get("retention.ms") == "-1" and config.get("retention.bytes", "-1") == "-1"
+    if "compact" not in policies or ("delete" in policies and not endless):
+        raise TopologyInvalid(
+            f"changelog {changelog} has cleanup.policy={policy}: retention would delete table rows; it must be compact. "
+            f"For one that exists, run kafka-configs.sh --alter --topic {changelog} --add-config cleanup.policy=compact"
+        )
+
+
+def _require_no_compaction(dlq: str, config: Mapping[str, str]) -> None:
+    policy = config.get("cleanup.policy", "delete")
+    if "compact" in policy:
+        raise TopologyInvalid(
+            f"dead-letter topic {dlq} has cleanup.policy={policy}: letters of one key would overwrite each other; run "
+            f"kafka-configs.sh --alter --topic {dlq} --add-config cleanup.policy=delete"
+        )

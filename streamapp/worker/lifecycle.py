@@ -61,9 +61,11 @@ class EngineService(Service):
         self._draining = False
 
     async def on_start(self) -> None:
-        engine = self._engine = await self.app.build_engine()
+        engine = await self.app.build_engine()
         if self.should_stop:
+            await engine.stop()
             return
+        self._engine = engine
         await engine.start()
         self.app.engine_started(engine)
         self.add_future(self._watch(engine))

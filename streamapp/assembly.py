@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 UNREACHABLE_SAID_AFTER = 5.0
 """Seconds of silence after which the log says that no broker answers."""
 
-MISSING_TOPIC_EVERY = 5.0
+MISSING_TOPIC_EVERY = 3.0
 """Seconds between two looks for a missing source topic; each is named until it is there."""
 
 TOTAL_BOUND = 16_384

@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.support.order_jobs",
     "tests.support.group_rig",
     "tests.support.engine_rig",
+    "tests.support.word_app",
 ]

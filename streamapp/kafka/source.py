@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from streamapp.clock import Deadline, SystemClock
 from streamapp.errors import CommitRefused, Fatal, RivalWorker
-from streamapp.events import CLIENT_LOGGER
+from streamapp.events import CLIENT_LOGGER, Event, log_event
 from streamapp.faults import FaultPoint, reached
 from streamapp.kafka.failures import error_of, options_checked
 from streamapp.kafka.producer import metadata_is_fenced
@@ -120,6 +120,8 @@ class KafkaSource:
                 self._answer()
                 if not self._crowded():
                     self._poll()
+        except RivalWorker as failure:
+            self._listener.broken(self, failure)
         except BaseException as failure:  # the thread's edge: a dead poll thread would silently leave the group
             log.exception("poll thread of %s ended", self.name)
             self._listener.broken(self, failure if isinstance(failure, Exception) else Fatal(repr(failure)))
@@ -192,10 +194,13 @@ class KafkaSource:
         self._lose(list(self._numbers))
         if again:
             raise RivalWorker(
-                f"{self.name}: {error.name()} twice within a minute: another live worker has this worker id; "
-                "give each worker its own STREAMAPP_WORKER_ID"
+                f"{self._config.get('group.instance.id', self.name)}: taken over twice within a minute: another live worker has this "
+                f"worker id ({error.str()}); give each worker its own STREAMAPP_WORKER_ID"
             )
-        log.warning("%s: %s: %s; joining again with a new consumer", self.name, error.name(), error.str())
+        log_event(
+            log, logging.WARNING, Event.INSTANCE_FENCED,
+            f"{self.name}: {error.name()}: {error.str()}; joining again with a new consumer",
+        )  # fmt: skip
         old, self._consumer = self._consumer, None
         if old is not None:
             with contextlib.suppress(KafkaException, RuntimeError):

@@ -127,6 +127,7 @@ class Engine:
             parts.producer,
             self,
             parts.clock,
+            transactional_id=settings.transactional_id,
             transaction_timeout=settings.transaction_timeout,
             exactly_once=settings.exactly_once,
         )

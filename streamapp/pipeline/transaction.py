@@ -72,6 +72,7 @@ class TransactionThread:
         listener: TransactionListener,
         clock: Clock,
         *,
+        transactional_id: str,
         transaction_timeout: float,
         exactly_once: bool,
     ) -> None:
@@ -82,6 +83,7 @@ class TransactionThread:
         self._new_producer = new_producer
         self._listener = listener
         self._clock = clock
+        self._id = transactional_id
         self._timeout = transaction_timeout
         self._exactly_once = exactly_once
         self._stopping = False
@@ -242,7 +244,8 @@ class TransactionThread:
         self._fenced_at.append(now)
         if len(self._fenced_at) == 2 and now - self._fenced_at[0] < RIVAL_WINDOW:
             raise RivalWorker(
-                "fenced twice within a minute: another live worker has this worker id; give each worker its own STREAMAPP_WORKER_ID"
+                f"{self._id}: fenced twice within a minute: another live worker has this worker id; "
+                "give each worker its own STREAMAPP_WORKER_ID"
             )
 
     def _rebuild(self, reason: str) -> None:

@@ -17,7 +17,7 @@ import mode
 from mode import Service, ServiceT
 from mode.utils.futures import maybe_cancel
 
-from streamapp.errors import BrokerUnreachable, ConfigurationError, Fatal, SettingInvalid, StreamAppError
+from streamapp.errors import BrokerUnreachable, ConfigurationError, Fatal, RivalWorker, SettingInvalid, StreamAppError
 from streamapp.records import Outgoing, Partition
 from streamapp.worker.tables import Handle
 
@@ -207,7 +207,7 @@ def exit_code(failure: BaseException | None, *, log_it: bool = True) -> int:
         return 3
     if isinstance(failure, (Fatal, StreamAppError)):
         say(failure)
-        if log_it:
+        if log_it and not isinstance(failure, RivalWorker):
             log.critical("the worker stops: %s", failure, exc_info=failure)
         return 1
     log.critical("the worker stops: %r", failure, exc_info=failure)

@@ -115,11 +115,10 @@ class Table(MutableMapping[K, V], Generic[K, V]):
 
     def release(self, why: str | None = None) -> None:
         """Forget the engine's end: from now on every use raises OutsideWorker."""
-        self._handle = _NoWorker(
-            why or f"table {self.name} can only be used inside a running worker: in agents, timers and crontabs"
-        )
-        self._encode = _unbound
-        self._decode = _unbound
+        nobody = _NoWorker(why or f"table {self.name} can only be used inside a running worker: in agents, timers and crontabs")
+        self._handle = nobody
+        # Values are encoded before the handle is asked, so this is where a write outside a worker arrives first.
+        self._encode = self._decode = nobody.get
         self._get = self._handle.get
         self._put = self._handle.put
 
@@ -427,11 +426,6 @@ def _table_decoder(type_: Any, codec: Any) -> Decode:
     # What we wrote is UTF-8, so the check that a topic's decoder adds is not needed here.
     decoder_for(type_)
     return msgspec.json.Decoder(type_).decode
-
-
-def _unbound(_: Any) -> NoReturn:
-    # Arguments are encoded before the handle is asked, so this is where a use outside a worker arrives first.
-    raise OutsideWorker("a table can only be used inside a running worker: in agents, timers and crontabs")
 
 
 def _hashable(value: Any) -> Any:

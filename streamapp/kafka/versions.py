@@ -15,6 +15,7 @@ from streamapp.errors import BrokerUnreachable, BrokerUnsupported, SettingInvali
 from streamapp.kafka.failures import options_checked
 
 _API = re.compile(r"ApiKey (\w+) \(\d+\) Versions (\d+)\.\.(\d+)")
+_FAIL = re.compile(r"FAIL (?:\[[^]]*\] ?)*: (.*)")
 
 FENCING_COMMIT: Final = 3
 """The version of TxnOffsetCommit that carries generation and member: KIP-447, Apache Kafka 2.5."""
@@ -22,8 +23,8 @@ FENCING_COMMIT: Final = 3
 CALL: Final = 2.0
 """Longest single call, in seconds: a stop during the start waits for it."""
 
-_UNTOLD = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
-"""Errors that follow from others and tell nothing by themselves."""
+_FIRST_REQUEST: Final = "APIVERSION_QUERY"
+"""What the client was doing, as its log says, when somebody listened and hung up at the first words."""
 
 
 class _Collector(logging.Handler):
@@ -32,15 +33,21 @@ class _Collector(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.versions: dict[str, int] = {}
-        self.last_error: KafkaError | None = None
+        self.met: KafkaError | None = None
+        """The last error that the user may have to mend; what follows from it (all brokers are down) is left out."""
+        self.last_failure: str | None = None
+        """Why the last connection ended; some reasons are told in the log only."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if (found := _API.search(record.getMessage())) is not None:
+        text = record.getMessage()
+        if (found := _API.search(text)) is not None:
             self.versions[found[1]] = int(found[3])
+        elif (failed := _FAIL.search(text)) is not None:
+            self.last_failure = failed[1]
 
-    def failed(self, error: KafkaError) -> None:
-        if error.code() not in _UNTOLD:
-            self.last_error = error
+    def on_error(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+            self.met = error
 
 
 def await_broker(config: Mapping[str, object], deadline: Deadline, *, fencing: bool) -> None:
@@ -55,9 +62,10 @@ def await_broker(config: Mapping[str, object], deadline: Deadline, *, fencing: b
     logger.propagate = False
     logger.addHandler(collector)
     try:
-        options = {**config, "debug": "feature", "log_level": 7, "error_cb": collector.failed}
+        # A connection that the broker closes at the first words is an error to us, though none to the client.
+        told = {"debug": "feature", "log_level": 7, "log.connection.close": True, "error_cb": collector.on_error}
         with options_checked():
-            client = AdminClient(cast("dict[str, str | int | float]", options), logger=logger)
+            client = AdminClient(cast("dict[str, str | int | float]", {**config, **told}), logger=logger)
         _wait_for_answer(client, collector, config, deadline)
     finally:
         logger.removeHandler(collector)
@@ -77,7 +85,7 @@ def _wait_for_answer(client: AdminClient, collector: _Collector, config: Mapping
         except KafkaException as failure:
             client.poll(0)  # hands over what the client met
             if deadline.passed:
-                raise _why(config, collector.last_error, failure) from None
+                raise _why(config, collector, failure) from None
             continue
         client.poll(0)
         # A broker's versions are logged before its first answer; only lines that were lost are worth another call.
@@ -85,16 +93,23 @@ def _wait_for_answer(client: AdminClient, collector: _Collector, config: Mapping
             return
 
 
-def _why(config: Mapping[str, object], error: KafkaError | None, failure: KafkaException) -> Exception:
-    broker = config.get("bootstrap.servers")
-    text = " ".join((failure.args[0] if error is None else error).str().split())
-    if error is not None and error.code() == KafkaError._AUTHENTICATION:
+def _why(config: Mapping[str, object], collector: _Collector, failure: KafkaException) -> Exception:
+    broker, met = config.get("bootstrap.servers"), collector.met
+    text = _one_line(met.str() if met is not None else collector.last_failure or failure.args[0].str())
+    if met is not None and met.code() == KafkaError._AUTHENTICATION:
         return SettingInvalid(
-            f"STREAMAPP_SASL_USERNAME={config.get('sasl.username')}: the broker refuses it: {text}; "
-            "correct STREAMAPP_SASL_USERNAME, STREAMAPP_SASL_PASSWORD (or …_FILE) or STREAMAPP_SASL_MECHANISM"
+            f"STREAMAPP_SASL_USERNAME={config.get('sasl.username')}: the broker does not let it in: {text}; "
+            "correct it, STREAMAPP_SASL_PASSWORD (or …_FILE) or STREAMAPP_SASL_MECHANISM"
         )
-    if error is not None and error.code() == KafkaError._SSL and "verif" in text:
+    if met is not None and "certificate verify failed" in text:
         return SettingInvalid(
             f"STREAMAPP_SSL_CA_LOCATION={config.get('ssl.ca.location', '')}: the broker's certificate is not trusted: {text}"
         )
-    return BrokerUnreachable(f"{broker}: no broker answered: {text}")
+    hint = ""
+    if _FIRST_REQUEST in text:
+        hint = f"; is STREAMAPP_SECURITY_PROTOCOL={config.get('security.protocol')} what that port speaks?"
+    return BrokerUnreachable(f"{broker}: no broker answered: {text}{hint}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -51,7 +51,7 @@ class WordApp:
         self.declare()
         command = (str(FAUST), "-A", "words", "worker", "-l", "info")
         own = {**QUICK, "PYTHONPATH": str(ROOT), **env}
-        self.workers = Workers(bootstrap, home / "workers", command=command, cwd=home, **own)
+        self.workers = Workers(bootstrap, home / "workers", command=command, cwd=home, **own)  # type: ignore[arg-type]
 
     def declare(self, declared: str = ", partitions=2", more: str = "") -> None:
         """Write the app. `declared`: further arguments of its source topic; `more`: further lines."""

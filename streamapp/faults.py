@@ -12,6 +12,8 @@ class FaultPoint(StrEnum):
     AFTER_FIRST_PRODUCE = "after-first-produce"
     BEFORE_PRODUCE = "before-produce"
     AFTER_FLUSH = "after-flush"
+    AFTER_CHANGELOG = "after-changelog"
+    """At least once only, where the changelog has a flush of its own behind the outputs'."""
     AFTER_SEND_OFFSETS = "after-send-offsets"
     AFTER_COMMIT = "after-commit"
     MID_APPLY = "mid-apply"

@@ -94,10 +94,13 @@ class Commit:
         A dedupe mark must not outlive its output: acknowledged without it, it would drop the record when it is read again.
         Raises UnitAborted: the records are read again; outputs may be seen twice.
         """
+        reached(FaultPoint.BEFORE_PRODUCE)
         self._produce_outbox(deadline)
         self.producer.flush(deadline)
+        reached(FaultPoint.AFTER_FLUSH)
         self._produce_changelog(deadline)
         self.producer.flush(deadline)
+        reached(FaultPoint.AFTER_CHANGELOG)
         lost = self._ownership.still_owned(self.unit)
         if lost:
             raise AssignmentLost("no longer ours: " + ", ".join(str(lane) for lane in lost))
@@ -107,6 +110,7 @@ class Commit:
             except TimeoutError:
                 raise DeadlinePassed(f"{source}: the offset commit was not answered in time") from None
         self.asked = True
+        reached(FaultPoint.AFTER_COMMIT)
 
     def apply(self) -> dict[TablePartition, Exception]:
         """6 apply: each table partition's overlay and changelog offset in one write batch; return those that the disk refused.

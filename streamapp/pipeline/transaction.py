@@ -87,6 +87,7 @@ class TransactionThread:
         self._timeout = transaction_timeout
         self._exactly_once = exactly_once
         self._stopping = False
+        self._failed = False
         self._waiting: list[Future[bool]] = []
         self._closing: list[Lane] = []
         self._fenced_at: deque[float] = deque(maxlen=2)
@@ -108,9 +109,12 @@ class TransactionThread:
         asked: Future[bool] = Future()
         admission = self._admission
         with admission.lock:
-            self._waiting.append(asked)
-            self._closing.extend(closing)
-            admission.changed.notify_all()
+            if not self._failed:
+                self._waiting.append(asked)
+                self._closing.extend(closing)
+                admission.changed.notify_all()
+                return asked
+        asked.set_result(False)
         return asked
 
     def stop(self, deadline: Deadline) -> None:
@@ -135,9 +139,12 @@ class TransactionThread:
             while self._turn():
                 pass
         except BaseException as failure:  # the thread's edge: the worker stops and says why
+            with self._admission.lock:
+                # Who asks from now on is told at once: a stop would otherwise wait for a commit that nobody makes.
+                self._failed = True
+                waiting, self._waiting = self._waiting, []
             self._listener.stopped_for(failure)
-            for asked in self._waiting:
-                asked.set_result(False)
+            _answer(waiting, durable=False)
 
     def _turn(self) -> bool:
         admission = self._admission
@@ -163,12 +170,15 @@ class TransactionThread:
                 if self._stopping:
                     return False
                 admission.changed.wait(None if admission.commit_at is None else max(0.0, admission.commit_at - now))
-        if unit is None:
-            asked, self._waiting = self._waiting, []
-            self._drop(failure or UnitAborted(), unknown=isinstance(failure, OutcomeUnknown))
-            _answer(asked, durable=False)
-        else:
-            _answer(asked, durable=self._commit(unit, transaction_open=transaction_open))
+        durable = False
+        try:
+            if unit is None:
+                asked, self._waiting = self._waiting, []
+                self._drop(failure or UnitAborted(), unknown=isinstance(failure, OutcomeUnknown))
+            else:
+                durable = self._commit(unit, transaction_open=transaction_open)
+        finally:
+            _answer(asked, durable=durable)
         return True
 
     def _commit(self, unit: UnitOfWork, *, transaction_open: bool) -> bool:

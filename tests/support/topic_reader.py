@@ -56,7 +56,8 @@ def _drain(consumer: Consumer, found: dict[str, Lanes], waiting: set[Place], cou
     while waiting:
         if countdown.over:
             raise TookTooLong(f"not read to the end: {sorted(waiting)}")
-        for message in consumer.consume(10_000, timeout=min(1.0, countdown.left)):
+        # `consume` waits its whole time for so many, also behind the last end: a long time would be paid by each read of a test.
+        for message in consumer.consume(10_000, timeout=min(0.1, countdown.left)):
             error = message.error()
             if error is None:
                 rec = rec_of(message)

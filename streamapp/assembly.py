@@ -329,6 +329,7 @@ async def assemble(app: StreamApp) -> AppEngine:
         declared.agents,
         declared.tables,
         _declarations(app, declared),
+        listener=app.engine_service.rebalances,
     )
     try:
         return AppEngine(app, declared, assembly, await assembly.build(), directory)

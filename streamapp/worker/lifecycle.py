@@ -19,6 +19,7 @@ from mode.utils.futures import maybe_cancel
 
 from streamapp.errors import BrokerUnreachable, ConfigurationError, Fatal, RivalWorker, SettingInvalid, StreamAppError
 from streamapp.records import Outgoing, Partition
+from streamapp.worker.rebalances import Rebalances
 from streamapp.worker.tables import Handle
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class EngineService(Service):
     def __init__(self, app: StreamApp, **options: Any) -> None:
         super().__init__(**options)
         self.app = app
+        self.rebalances = Rebalances(app)
         self._engine: EngineLike | None = None
-        self._draining = False
 
     async def on_start(self) -> None:
         engine = await self.app.build_engine()
@@ -66,6 +67,7 @@ class EngineService(Service):
             await engine.stop()
             return
         self._engine = engine
+        self.rebalances.start()
         await engine.start()
         self.app.engine_started(engine)
         self.add_future(self._watch(engine))
@@ -86,6 +88,7 @@ class EngineService(Service):
                 await engine.stop()
             finally:
                 self.app.engine_stopped()
+                await self.rebalances.stop()
 
     async def wait_until_ready(self) -> bool:
         """Return True when the worker stops before it is ready."""

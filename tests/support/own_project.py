@@ -22,7 +22,7 @@ from confluent_kafka import Producer
 
 from tests.support.kafka_records import Lanes, Rec
 from tests.support.topic_reader import read_topics
-from tests.support.topics import create_topic, wait_until
+from tests.support.topics import PATIENCE, create_topic, wait_until
 from tests.support.workers import FAUST, ROOT, Worker, Workers
 
 APPS: Final = ROOT / "tests" / "acceptance" / "apps"
@@ -69,11 +69,15 @@ class OwnProject:
         topic = self.topic(name)
         return _in_order(read_topics(self.bootstrap, [topic], committed_only=committed_only)[topic])
 
-    def wait_for(self, name: str, count: int, *, deadline: float = 60.0) -> list[Rec]:
+    def lanes(self, topic: str) -> Lanes:
+        """Return the records of a topic by its whole name, partition by partition."""
+        return read_topics(self.bootstrap, [topic])[topic]
+
+    def wait_for(self, name: str, count: int, *, deadline: float = PATIENCE) -> list[Rec]:
         """Return the topic's records once there are at least `count`."""
         return self.wait_for_all({name: count}, deadline=deadline)[name]
 
-    def wait_for_all(self, counts: Mapping[str, int], *, deadline: float = 60.0) -> dict[str, list[Rec]]:
+    def wait_for_all(self, counts: Mapping[str, int], *, deadline: float = PATIENCE) -> dict[str, list[Rec]]:
         """Return the records of several topics once each has at least as many as `counts` says."""
         found: dict[str, list[Rec]] = {}
 

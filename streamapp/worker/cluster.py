@@ -143,8 +143,9 @@ class Cluster:
             each = {topic: counts[topic] for topic in source_set.topics}
             if len(set(each.values())) > 1:
                 told = ", ".join(f"{topic} has {count}" for topic, count in each.items())
+                shared = [table.name for table in self._tables if len(table.topics) > 1 and set(table.topics) <= set(each)]
                 raise TopologyInvalid(
-                    f"{' and '.join(each)} feed one table, so their partition counts must be equal: {told} partitions; "
+                    f"{' and '.join(each)} feed one table ({', '.join(shared)}), so their partition counts must be equal: {told} partitions; "
                     "give one of them a topic with the other's count, or give each its own table"
                 )
             ready.append(SourceSet(name=source_set.name, topics=source_set.topics, partitions=next(iter(each.values()))))

@@ -40,13 +40,27 @@ WORKER: Final = (str(FAUST), "-A", "shop", "worker", "-l", "info")
 class OwnProject:
     """One app on one broker. A context manager: it ends every worker that it started."""
 
-    def __init__(self, bootstrap: str, folder: Path, app: str, *, topics: Mapping[str, int] | None = None, **env: str) -> None:
-        """`app`: the module of tests/acceptance/apps. `topics`: those that exist before a worker starts, with their partitions."""
+    def __init__(
+        self,
+        bootstrap: str,
+        folder: Path,
+        app: str,
+        *,
+        topics: Mapping[str, int] | None = None,
+        without: Iterable[str] = (),
+        **env: str,
+    ) -> None:
+        """`app`: the module of tests/acceptance/apps. `topics`: those that exist before a worker starts, with their partitions.
+
+        `without`: quick settings that the app makes itself.
+        """
         self.bootstrap = bootstrap
         self.folder = folder
         self.app_id = f"shop-{uuid4().hex[:8]}"
         shutil.copy(APPS / f"{app}.py", folder / "shop.py")
         self._env = {**QUICK, "APP_ID": self.app_id, **env}
+        for name in without:
+            del self._env[name]
         self.workers = Workers(bootstrap, folder / "workers", command=WORKER, cwd=folder, **self._env)  # type: ignore[arg-type]  # variables only
         for name, partitions in (topics or {}).items():
             create_topic(bootstrap, self.topic(name), partitions)

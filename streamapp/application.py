@@ -74,7 +74,7 @@ class StreamApp(faust.App):
         self._agent_class: type[Agent] = self._faust_options.get("Agent", Agent)
         self._table_class: type[Table[Any, Any]] = self._faust_options.get("Table", Table)
         self._named_topics: dict[str, Topic] = {}
-        self._declared_topics: list[Topic] = []
+        self._all_topics: list[Topic] = []
         self._running: EngineLike | None = None
         self.flags: dict[str, object] = {}
         """What the command line set; wins over every other source. Before the settings are read."""
@@ -175,8 +175,7 @@ class StreamApp(faust.App):
         options.pop("loop", None)
         options.pop("maxsize", None)
         topic = self._topic_class(self, topics=list(topics), **options)
-        if topic.partitions is not None or topic.internal:
-            self._declared_topics.append(topic)
+        self._all_topics.append(topic)
         return topic
 
     def topic_of(self, channel: Any) -> Topic:
@@ -203,8 +202,14 @@ class StreamApp(faust.App):
         return tuple(self.topic_of(source).topics)
 
     @property
+    def all_topics(self) -> tuple[Topic, ...]:
+        """Every topic that `app.topic()` made."""
+        return tuple(self._all_topics)
+
+    @property
     def declared_topics(self) -> tuple[Topic, ...]:
-        return tuple(self._declared_topics)
+        """Those that the app creates when they are missing."""
+        return tuple(topic for topic in self._all_topics if topic.partitions is not None or topic.internal)
 
     def channel(self, **options: Any) -> NoReturn:
         refuse("app.channel()", "channels are not built yet; use a topic between agents, and agent.test_context() in tests")

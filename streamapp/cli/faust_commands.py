@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 import faust.cli.agents
+import faust.cli.send
 import faust.cli.worker
 import mode
 from faust.cli.base import AppCommand, cli
 
 from streamapp.application import StreamApp
-from streamapp.cli import main
+from streamapp.cli import main, models
+from streamapp.pipeline.decode import decoder_for
 from streamapp.worker.lifecycle import CommandWorker
+from streamapp.worker.models import named_codec
 from streamapp.worker.refusals import refuse
 
 
@@ -24,6 +28,29 @@ class agents(faust.cli.agents.agents):  # noqa: N801 - Faust's commands are call
     def _maybe_topic(self, agent: Any) -> str | None:
         # Faust's fails on an agent with several topics.
         return ", ".join(agent.source_topic.topics)
+
+
+class send(faust.cli.send.send):  # noqa: N801
+    """Send message to agent/topic."""
+
+    app: StreamApp
+
+    def to_topic(self, entity: str) -> Any:
+        # Faust imports an agent by its place in the app's module, which a project's agents are not in.
+        wanted = entity.removeprefix("@")
+        found = [agent for name, agent in self.app.agents.items() if wanted in (name, self.abbreviate_fqdn(name))]
+        return found[0] if entity.startswith("@") and len(found) == 1 else super().to_topic(entity)
+
+    def to_model(self, typ: str | None, value: str, serializer: Any) -> Any:
+        # Faust asks the model itself, which only faust.Record can answer.
+        if not typ:
+            return super().to_model(typ, value, serializer)
+        known = models.types_of(self.app)
+        kind = known.get(typ) or self.import_relative_to_app(typ)
+        try:
+            return decoder_for(kind, serializer=named_codec(serializer))(value.encode())
+        except Exception as failure:
+            raise click.UsageError(f"{typ}: {failure}") from failure
 
 
 class worker(faust.cli.worker.worker):  # noqa: N801
@@ -58,4 +85,4 @@ register()
 # Faust runs each command in a worker that answers a failure with tracebacks and waits seconds before it ends.
 AppCommand._Worker = property(_worker_of)  # type: ignore[assignment]  # a property there too
 
-__all__: list[str] = ["agents", "livecheck", "register", "worker"]
+__all__: list[str] = ["agents", "livecheck", "register", "send", "worker"]

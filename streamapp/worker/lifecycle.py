@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
+import click
 import faust.app.base
 import faust.worker
 import mode
@@ -202,6 +203,9 @@ def exit_code(failure: BaseException | None, *, log_it: bool = True) -> int:
         return 0
     if isinstance(failure, SystemExit):
         return failure.code if isinstance(failure.code, int) else 1
+    if isinstance(failure, click.ClickException):
+        say(failure)
+        return failure.exit_code
     if isinstance(failure, ConfigurationError):
         say(failure)
         return 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -84,11 +85,31 @@ def test_the_project_is_found_from_a_folder_below() -> None:
     assert "order_processor" in faust("-A", "streamapp", "agents", cwd=ROOT / "tests" / "support").stdout
 
 
-def test_tables_and_models() -> None:
+def test_tables_lists_the_projects_tables() -> None:
     tables = faust("-A", "streamapp", "tables")
     assert tables.returncode == 0, tables.stderr
     assert {"customer_totals", "processed_orders", "sku_totals", "dead_letters"} <= set(tables.stdout.split())
-    assert faust("-A", "streamapp", "models").returncode == 0
+
+
+def test_models_lists_the_types_of_the_projects_topics_and_tables() -> None:
+    models = faust("-A", "streamapp", "models")
+    assert models.returncode == 0, models.stderr
+    assert {"agents.order_models.Order", "tables.orders.CustomerTotal"} <= set(models.stdout.split())
+
+
+@pytest.mark.parametrize("kind", ["Struct", "Record", "Model", "Data"])
+def test_model_shows_the_fields_of_every_kind(tmp_path: Path, kind: str) -> None:
+    shutil.copy(ROOT / "tests" / "acceptance" / "apps" / "kinds.py", tmp_path / "shop.py")
+    done = faust("-A", "shop", "model", kind, cwd=tmp_path, APP_ID="kinds")
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines() if line.startswith("|")]
+    assert rows == [["field", "type", "default"], ["name", "str", "*"], ["n", "int", "0"]]
+
+
+def test_a_model_that_nobody_knows_is_refused_with_the_nearest() -> None:
+    done = faust("-A", "streamapp", "model", "agents.order_models.Ordr")
+    assert done.returncode == 2
+    assert "Did you mean one of agents.order_models.Order," in refusal(done)
 
 
 def test_help_shows_fausts_commands_and_ours() -> None:

@@ -34,7 +34,6 @@ QUICK: Final = {
     "STREAMAPP_HEARTBEAT_INTERVAL": "0.3",
     "STREAMAPP_SESSION_TIMEOUT": "6",
 }
-WORKER: Final = (str(FAUST), "-A", "shop", "worker", "-l", "info")
 
 
 class OwnProject:
@@ -44,24 +43,27 @@ class OwnProject:
         self,
         bootstrap: str,
         folder: Path,
-        app: str,
+        app: str | None,
         *,
         topics: Mapping[str, int] | None = None,
         without: Iterable[str] = (),
         **env: str,
     ) -> None:
-        """`app`: the module of tests/acceptance/apps. `topics`: those that exist before a worker starts, with their partitions.
+        """`app`: the module of tests/acceptance/apps; None for a project that the test writes into `folder`. `topics`: those that exist before a worker starts, with their partitions.
 
         `without`: quick settings that the app makes itself.
         """
         self.bootstrap = bootstrap
         self.folder = folder
         self.app_id = f"shop-{uuid4().hex[:8]}"
-        shutil.copy(APPS / f"{app}.py", folder / "shop.py")
+        if app is not None:
+            shutil.copy(APPS / f"{app}.py", folder / "shop.py")
+        self.name = "shop" if app is not None else "streamapp"
+        command = (str(FAUST), "-A", self.name, "worker", "-l", "info")
         self._env = {**QUICK, "APP_ID": self.app_id, **env}
         for name in without:
             del self._env[name]
-        self.workers = Workers(bootstrap, folder / "workers", command=WORKER, cwd=folder, **self._env)  # type: ignore[arg-type]  # variables only
+        self.workers = Workers(bootstrap, folder / "workers", command=command, cwd=folder, **self._env)  # type: ignore[arg-type]  # variables only
         for name, partitions in (topics or {}).items():
             create_topic(bootstrap, self.topic(name), partitions)
 
@@ -121,8 +123,8 @@ class OwnProject:
             return json.load(answer)
 
     def faust(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run `faust -A shop …`."""
-        return self.run([str(FAUST), "-A", "shop", *arguments], **env)
+        """Run `faust -A shop …`, or on the project."""
+        return self.run([str(FAUST), "-A", self.name, *arguments], **env)
 
     def python(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run `python …` beside the app's module."""

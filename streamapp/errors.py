@@ -151,11 +151,21 @@ class DeadlinePassed(UnitAborted):
 
 
 class ProducerUnusable(StreamAppError):
-    """This producer can only be destroyed; a new one with the same transactional.id takes over."""
+    """This producer can only be destroyed; a new one with the same transactional.id takes over.
+
+    `fenced`: the broker said so: it timed the transaction out, or somebody took the transactional.id over.
+    """
+
+    def __init__(self, message: str | None = None, *, fenced: bool = False) -> None:
+        super().__init__(message)
+        self.fenced = fenced
 
 
 class ProducerFenced(ProducerUnusable):
     """The producer is fenced: its transaction timed out at the broker, or another worker has its id."""
+
+    def __init__(self, message: str | None = None, *, fenced: bool = True) -> None:
+        super().__init__(message, fenced=fenced)
 
 
 class OutcomeUnknown(ProducerUnusable):

@@ -20,6 +20,11 @@ GroupMetadata = object
 class TransactionalProducer(Protocol):
     """One transactional producer and its one transaction. `produce` on any thread, the rest on the transaction thread."""
 
+    @property
+    def suspect(self) -> bool:
+        """Whether a request of the transaction that ended may still arrive, in the next one: only a new producer may begin that."""
+        ...
+
     def begin(self) -> None:
         """Open a transaction. Local, does not wait."""
         ...

@@ -67,6 +67,7 @@ QUICK = MappingProxyType(
     {
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.num.partitions": "4",
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         "log.cleaner.backoff.ms": "500",

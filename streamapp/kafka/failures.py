@@ -49,6 +49,12 @@ def is_retriable(failure: BaseException) -> bool:
     return error is not None and not error.fatal() and not error.txn_requires_abort() and error.retriable()
 
 
+def is_brokers(failure: BaseException) -> bool:
+    """Return whether the broker answered, though with a refusal: librdkafka's own errors have negative codes."""
+    error = error_of(failure)
+    return error is not None and error.code() > 0
+
+
 def timed_out(failure: BaseException) -> bool:
     error = error_of(failure)
     return error is not None and error.code() in (KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT)
@@ -57,18 +63,16 @@ def timed_out(failure: BaseException) -> bool:
 def translated(failure: BaseException, what: str, *, asked: bool = False) -> StreamAppError:
     """Return our error for what `what` raised.
 
-    `asked`: commit was called, so every error is an unknown outcome whatever its flags, unless the broker refused it by name.
+    `asked`: commit was called, so every error is an unknown outcome, whatever its flags.
     """
     error = error_of(failure)
     text = f"{what}: {error.name() + ': ' + error.str() if error is not None else repr(failure)}"
-    if error is not None and error.code() in FENCED:
-        told: StreamAppError = ProducerFenced(text)
-        if asked:
-            told = OutcomeUnknown(text)
-    elif asked:
-        told = OutcomeUnknown(text)
+    fenced = error is not None and error.code() in FENCED
+    told: StreamAppError
+    if asked:
+        told = OutcomeUnknown(text, fenced=fenced)
     elif error is None or error.fatal():
-        told = ProducerUnusable(text)
+        told = ProducerFenced(text) if fenced else ProducerUnusable(text)
     elif error.txn_requires_abort():
         told = (
             DeliveryFailed(text, too_large=True) if error.code() in TOO_LARGE or _says_too_large(error) else CommitRefused(text)
@@ -78,7 +82,7 @@ def translated(failure: BaseException, what: str, *, asked: bool = False) -> Str
     elif error.retriable():
         told = UnitAborted(text)
     else:
-        told = ProducerUnusable(text)
+        told = ProducerFenced(text) if fenced else ProducerUnusable(text)
     told.__cause__ = failure
     return told
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from streamapp.clock import Deadline
-from streamapp.errors import BrokerUnreachable, CommitRefused, DeadlinePassed, DeliveryFailed, OutcomeUnknown, UnitAborted
-from streamapp.kafka.failures import TOO_LARGE, error_of, is_retriable, options_checked, timed_out, translated
+from streamapp.errors import BrokerUnreachable, CommitRefused, DeadlinePassed, DeliveryFailed, UnitAborted
+from streamapp.kafka.failures import TOO_LARGE, error_of, is_brokers, is_retriable, options_checked, timed_out, translated
 from streamapp.ports import GroupMetadata
 from streamapp.records import Outgoing, Partition
 
@@ -18,6 +20,16 @@ log = logging.getLogger(__name__)
 
 SLICE = 0.5
 """Longest single call into librdkafka, in seconds; flush, commit and abort may all be called again."""
+
+AGAIN = 0.05
+"""Seconds between two tries of a call that may be made again: one that is refused at once would else spin until its deadline."""
+
+SUSPECT_AFTER = 0.4
+"""Seconds of send_offsets, commit and abort together from which a request may have been sent twice.
+
+librdkafka sends EndTxn again no earlier than 0.8 x retry.backoff.ms (500, ours) and TxnOffsetCommit no earlier than 500 ms. A
+copy that arrives late would end the *next* transaction halfway, or set the group's offset back; a new producer epoch fences it.
+"""
 
 
 class KafkaProducer:
@@ -31,6 +43,9 @@ class KafkaProducer:
         self._transactional = transactional
         self._in_transaction = False
         self._undelivered: KafkaError | None = None
+        self._transaction = 0
+        self._spent = 0.0
+        self._unanswered = False
         options = dict(config)
         if not transactional:
             # Without a transaction nothing else tells of a failed delivery; reports of good ones stay without a callback.
@@ -65,12 +80,19 @@ class KafkaProducer:
         except (KafkaException, SystemError) as failure:
             log.debug("purging the old producer: %s", failure)
 
+    @property
+    def suspect(self) -> bool:
+        return self._transactional and (self._unanswered or self._spent >= SUSPECT_AFTER)
+
     # --- records
 
     def begin(self) -> None:
         """Open the transaction. Local."""
         if not self._transactional:
             return
+        self._transaction += 1
+        self._undelivered = None
+        self._spent = 0.0
         try:
             self._open().begin_transaction()
         except (KafkaException, SystemError) as failure:
@@ -93,7 +115,7 @@ class KafkaProducer:
         except BufferError:
             return False
         except (KafkaException, SystemError) as failure:
-            raise _refused(topic, failure) from failure
+            raise self._refused(topic, failure) from failure
         return True
 
     def produce_changelog(
@@ -116,7 +138,7 @@ class KafkaProducer:
                         raise DeadlinePassed(f"{topic}: the producer's queue stayed full for the commit's time") from None
                     self.wait(deadline.slice(0.1))
                 except (KafkaException, SystemError) as failure:
-                    raise _refused(topic, failure) from failure
+                    raise self._refused(topic, failure) from failure
 
     def serve(self) -> None:
         """Handle deliveries; does not wait."""
@@ -140,6 +162,8 @@ class KafkaProducer:
             try:
                 left = producer.flush(deadline.slice(SLICE))
             except (KafkaException, SystemError) as failure:
+                if self._again(failure, deadline):
+                    continue
                 raise translated(failure, "flush") from failure
             undelivered, self._undelivered = self._undelivered, None
             if undelivered is not None:
@@ -157,9 +181,10 @@ class KafkaProducer:
         while True:
             try:
                 # Bounded by socket.timeout.ms, whatever is passed here: its own timeout of 1 s was measured to return after 30 s.
-                self._open().send_offsets_to_transaction(rows, group, max(0.1, deadline.left))
+                with self._watched():
+                    self._open().send_offsets_to_transaction(rows, group, max(0.1, deadline.left))
             except (KafkaException, SystemError) as failure:
-                if is_retriable(failure) and not deadline.passed:
+                if self._again(failure, deadline):
                     continue
                 raise self._why(translated(failure, "send_offsets_to_transaction")) from failure
             else:
@@ -169,10 +194,11 @@ class KafkaProducer:
         """Commit, resuming as long as it may. Raises OutcomeUnknown: only the broker knows what became of it."""
         while True:
             try:
-                self._open().commit_transaction(max(0.05, deadline.slice(SLICE)))
+                with self._watched():
+                    self._open().commit_transaction(max(0.05, deadline.slice(SLICE)))
             except (KafkaException, SystemError) as failure:
                 # A commit that timed out may only be committed again; abort would answer _CONFLICT.
-                if is_retriable(failure) and not deadline.passed:
+                if self._again(failure, deadline):
                     continue
                 raise translated(failure, "commit_transaction", asked=True) from failure
             else:
@@ -185,28 +211,71 @@ class KafkaProducer:
             return
         while True:
             try:
-                self._open().abort_transaction(max(0.05, deadline.slice(SLICE)))
+                with self._watched():
+                    self._open().abort_transaction(max(0.05, deadline.slice(SLICE)))
             except (KafkaException, SystemError) as failure:
-                if is_retriable(failure) and not deadline.passed:
+                if self._again(failure, deadline):
                     continue
-                told = translated(failure, "abort_transaction")
-                raise OutcomeUnknown(str(told)) from failure
+                # Whatever its flags: what cannot be aborted is ended by the successor.
+                raise translated(failure, "abort_transaction", asked=True) from failure
             else:
                 self._in_transaction = False
                 return
 
     # --- inside
 
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Around a request of the transaction's end: may it still be under way when the next transaction is open?"""
+        began = time.monotonic()
+        try:
+            yield
+        except (KafkaException, SystemError) as failure:
+            if not is_brokers(failure):
+                self._unanswered = True
+            raise
+        finally:
+            self._spent += time.monotonic() - began
+
+    def _again(self, failure: BaseException, deadline: Deadline) -> bool:
+        """Return, after a moment, whether the same call may be made again."""
+        if not is_retriable(failure) or deadline.passed:
+            return False
+        self.wait(deadline.slice(AGAIN))
+        return True
+
     def _open(self) -> Producer:
         if self._producer is None:
             raise UnitAborted("the producer is being replaced")
         return self._producer
 
+    def _refused(self, topic: str, failure: BaseException) -> Exception:
+        """Return our error for a record that the library does not take."""
+        error = error_of(failure)
+        if error is not None and error.code() in TOO_LARGE:
+            return DeliveryFailed(f"{topic}: {error.str()}", too_large=True)
+        return translated(self._reason(failure), f"produce to {topic}")
+
+    def _reason(self, failure: BaseException) -> BaseException:
+        """Return what was fatal: `produce` says only that something was, and every transactional call, this local one too, what."""
+        error = error_of(failure)
+        if error is None or error.code() != KafkaError._FATAL or not self._transactional:
+            return failure
+        try:
+            self._open().begin_transaction()
+        except (KafkaException, SystemError) as reason:
+            return reason
+        return failure
+
     def _told(self, on_delivery: Callable[[int], None]) -> Callable[[KafkaError | None, Message], None]:
+        transaction = self._transaction
+
         def told(error: KafkaError | None, message: Message) -> None:
             # Callbacks never raise: an exception here would surface in some unrelated call.
             if error is not None:
-                self._undelivered = self._undelivered or error
+                # What an abort purged is reported late, in the next transaction: none of its business.
+                if transaction == self._transaction:
+                    self._undelivered = self._undelivered or error
                 return
             offset = message.offset()
             on_delivery(-1 if offset is None else offset)
@@ -223,14 +292,6 @@ class KafkaProducer:
         if undelivered is not None and isinstance(told, CommitRefused):
             return DeliveryFailed(undelivered.str(), too_large=undelivered.code() in TOO_LARGE)
         return told
-
-
-def _refused(topic: str, failure: BaseException) -> Exception:
-    """Return our error for a record that the library does not take."""
-    error = error_of(failure)
-    if error is not None and error.code() in TOO_LARGE:
-        return DeliveryFailed(f"{topic}: {error.str()}", too_large=True)
-    return translated(failure, f"produce to {topic}")
 
 
 def metadata_is_fenced(group: GroupMetadata) -> bool:

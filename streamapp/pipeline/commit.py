@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
@@ -18,14 +17,6 @@ if TYPE_CHECKING:
     from streamapp.pipeline.unit_of_work import UnitOfWork
     from streamapp.ports import GroupMetadata, PartitionSource, TransactionalProducer
 
-SUSPECT_AFTER = 0.4
-"""Seconds of send_offsets and commit together from which a request may have been sent twice.
-
-librdkafka sends EndTxn again no earlier than 0.8 x retry.backoff.ms (500, ours) and TxnOffsetCommit no earlier than 500 ms. A
-copy that arrives late would end the *next* transaction halfway, or set the group's offset back; a new producer epoch fences it.
-"""
-
-
 FRESH_WAIT = 0.005
 """Seconds that a commit waits for group metadata of after its flush; a poll that brings records answers within them."""
 
@@ -34,7 +25,7 @@ class Ownership(Protocol):
     """What the commit asks of the worker about its lanes."""
 
     def still_owned(self, unit: UnitOfWork) -> list[Lane]:
-        """Return the lanes of `unit` that are no longer in the lane number it was closed with. Takes the lock of the callbacks."""
+        """Return the lanes of `unit` that no longer have the number its work was admitted under. Takes the lock of the callbacks."""
         ...
 
 
@@ -45,7 +36,6 @@ class Commit:
         self.unit = unit
         self.producer = producer
         self.asked = False
-        self.suspect = False
         self._ownership = ownership
         self._transaction_open = transaction_open
         self._ends: dict[TablePartition, int] = {}
@@ -77,15 +67,11 @@ class Commit:
         lost = self._ownership.still_owned(self.unit)
         if lost:
             raise AssignmentLost("no longer ours: " + ", ".join(str(lane) for lane in lost))
-        began = time.monotonic()
-        try:
-            for source, metadata in group.items():
-                self.producer.send_offsets(self._offsets_of(source), metadata, deadline)
-            reached(FaultPoint.AFTER_SEND_OFFSETS)
-            self.asked = True
-            self.producer.commit(deadline)
-        finally:
-            self.suspect = time.monotonic() - began >= SUSPECT_AFTER
+        for source, metadata in group.items():
+            self.producer.send_offsets(self._offsets_of(source), metadata, deadline)
+        reached(FaultPoint.AFTER_SEND_OFFSETS)
+        self.asked = True
+        self.producer.commit(deadline)
         reached(FaultPoint.AFTER_COMMIT)
 
     def at_least_once(self, deadline: Deadline) -> None:
@@ -180,4 +166,4 @@ class Commit:
         return offsets
 
 
-__all__ = ["ANY_PARTITION", "SUSPECT_AFTER", "Commit", "Ownership"]
+__all__ = ["ANY_PARTITION", "Commit", "Ownership"]

@@ -18,7 +18,6 @@ from streamapp.errors import (
     BrokerUnreachable,
     Fatal,
     OutcomeUnknown,
-    ProducerFenced,
     ProducerUnusable,
     RivalWorker,
     StateUnusable,
@@ -87,7 +86,7 @@ class TransactionThread:
         self._timeout = transaction_timeout
         self._exactly_once = exactly_once
         self._stopping = False
-        self._failed = False
+        self._ended = False
         self._waiting: list[Future[bool]] = []
         self._closing: list[Lane] = []
         self._fenced_at: deque[float] = deque(maxlen=2)
@@ -109,12 +108,12 @@ class TransactionThread:
         asked: Future[bool] = Future()
         admission = self._admission
         with admission.lock:
-            if not self._failed:
-                self._waiting.append(asked)
-                self._closing.extend(closing)
-                admission.changed.notify_all()
+            if self._ended:
+                asked.set_result(False)
                 return asked
-        asked.set_result(False)
+            self._waiting.append(asked)
+            self._closing.extend(closing)
+            admission.changed.notify_all()
         return asked
 
     def stop(self, deadline: Deadline) -> None:
@@ -139,12 +138,12 @@ class TransactionThread:
             while self._turn():
                 pass
         except BaseException as failure:  # the thread's edge: the worker stops and says why
-            with self._admission.lock:
-                # Who asks from now on is told at once: a stop would otherwise wait for a commit that nobody makes.
-                self._failed = True
-                waiting, self._waiting = self._waiting, []
             self._listener.stopped_for(failure)
-            _answer(waiting, durable=False)
+        finally:
+            # Nobody is left who would answer: a revoke or a stop must not wait out its time for that.
+            with self._admission.lock:
+                self._ended = True
+            _answer(self._waiting, durable=False)
 
     def _turn(self) -> bool:
         admission = self._admission
@@ -196,26 +195,24 @@ class TransactionThread:
             else:
                 commit.at_least_once(deadline)
         except UnitAborted as failure:
-            self._drop(failure, unknown=False, suspect=commit.suspect)
+            self._drop(failure, unknown=False)
             return False
         except ProducerUnusable as failure:
-            self._drop(failure, unknown=commit.asked, timed_out=self._timed_out(opened_at))
+            self._drop(failure, unknown=commit.asked)
             return False
         self.commits += 1
         refused = commit.apply()
+        if producer.suspect:
+            # Before `committed`, which lets the loop begin the next transaction: that must be the new producer's.
+            self._rebuild("coordinator_trouble")
         admission.committed(unit)
         self._listener.unit_committed(unit, refused)
-        if commit.suspect and self._exactly_once:
-            self._rebuild("coordinator_trouble")
         if refused:
             partition, reason = next(iter(refused.items()))
             self._drop(StateUnusable(f"{partition}: {reason}"), unknown=False)
         return True
 
-    def _timed_out(self, opened_at: float) -> bool:
-        return self._clock.monotonic() - opened_at >= self._timeout
-
-    def _drop(self, cause: Exception, *, unknown: bool, suspect: bool = False, timed_out: bool = False) -> None:
+    def _drop(self, cause: Exception, *, unknown: bool) -> None:
         """Abort: drop overlays and buffers, abort the transaction (or replace the producer), have the lanes rewound."""
         admission = self._admission
         self.aborts += 1
@@ -231,17 +228,16 @@ class TransactionThread:
         )
         reached(FaultPoint.ABORT_BEFORE_REWIND)
         if isinstance(cause, ProducerUnusable):
-            if isinstance(cause, ProducerFenced) and not timed_out:
-                self._note_fence()
-            self._rebuild("fenced" if isinstance(cause, ProducerFenced) else "unknown_outcome")
+            self._note_fence(cause, units)
+            self._rebuild("fenced" if cause.fenced else "unknown_outcome" if unknown else "unusable")
         elif had_transaction and self._exactly_once and admission.producer is not None:
-            began = self._clock.monotonic()
             try:
                 admission.producer.abort(Deadline.after(SAFE_SHARE * self._timeout))
             except (ProducerUnusable, UnitAborted) as failure:
+                self._note_fence(failure, units)
                 self._rebuild(type(failure).__name__)
             else:
-                if suspect or self._clock.monotonic() - began >= 0.4:  # as SUSPECT_AFTER: the abort is an EndTxn too
+                if admission.producer.suspect:
                     self._rebuild("coordinator_trouble")
         elif had_transaction and not self._exactly_once:
             self._rebuild("delivery_failed")
@@ -249,14 +245,19 @@ class TransactionThread:
         reached(FaultPoint.ABORT_AFTER_REWIND)
         admission.resume()
 
-    def _note_fence(self) -> None:
+    def _note_fence(self, failure: Exception, units: Sequence[UnitOfWork]) -> None:
+        """Raise RivalWorker at the second fence within a minute that no timeout of our own explains."""
         now = self._clock.monotonic()
+        if not isinstance(failure, ProducerUnusable) or not failure.fenced:
+            return
+        if any(unit.opened_at is not None and now - unit.opened_at >= self._timeout for unit in units):
+            return
         self._fenced_at.append(now)
         if len(self._fenced_at) == 2 and now - self._fenced_at[0] < RIVAL_WINDOW:
             raise RivalWorker(
-                f"{self._id}: fenced twice within a minute: another live worker has this worker id; "
-                "give each worker its own STREAMAPP_WORKER_ID"
-            )
+                f"producer {self._id} fenced twice within a minute: another live worker has this worker id; "
+                f"give each worker its own STREAMAPP_WORKER_ID ({failure})"
+            ) from failure
 
     def _rebuild(self, reason: str) -> None:
         """Replace the producer by one with the same transactional.id: it waits out and fences whatever the old one left."""

@@ -33,7 +33,7 @@ from streamapp.records import Partition
 from streamapp.settings import Settings, load
 from tests.support.counting import counts, judge
 from tests.support.kafka_records import Lanes
-from tests.support.tampering import Log, tampered
+from tests.support.tampering import Call, Log, on, tampered
 from tests.support.topic_reader import read_topics
 from tests.support.topics import PATIENCE, TookTooLong, committed_offsets, create_topic, end_offsets, watermarks
 
@@ -158,6 +158,10 @@ class Worker:
             if end.passed:
                 raise TookTooLong(f"{self.id}: not within {deadline:g} s: {why}; {self.state()}")
             await asyncio.sleep(0.01)
+
+    async def failed(self, *, deadline: float = PATIENCE) -> BaseException:
+        """Wait until the engine gave up; return why."""
+        return await asyncio.wait_for(asyncio.shield(self.engine.failure), deadline)
 
     async def ready(self, partitions: int | None = None) -> None:
         """Wait until every lane runs, `partitions` of them."""
@@ -312,6 +316,18 @@ class EngineRig:
         stop = Stop()
         self._stops.append(stop)
         self.do_at(point, stop.stand, nth=nth)
+        return stop
+
+    def stop_before(self, name: str) -> Stop:
+        """Have the next call `name` of a producer stand there until `release`, and then be made."""
+        stop = Stop()
+        self._stops.append(stop)
+
+        def stand(call: Call) -> object:
+            stop.stand()
+            return call.proceed()
+
+        self.clients.tamper_producer = on(name, stand)
         return stop
 
     def do_at(self, point: FaultPoint, act: Callable[[], object], *, nth: int = 1, times: int = 1) -> None:

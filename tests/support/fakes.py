@@ -164,6 +164,8 @@ class FakeBroker:
 class FakeProducer:
     """A TransactionalProducer (`transactional`), or an idempotent one whose records count when they are flushed."""
 
+    suspect = False
+
     def __init__(self, broker: FakeBroker, *, transactional: bool = True) -> None:
         fault = broker.strike("new")
         if fault is not None and fault.error is not None:

@@ -47,6 +47,7 @@ def test_the_test_profile_is_quick_and_the_others_are_not() -> None:
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         "log.cleaner.backoff.ms": "500",
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
         "log.segment.delete.delay.ms": "0",
         "log.cleaner.dedupe.buffer.size": "33554432",
     }

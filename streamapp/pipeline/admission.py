@@ -106,6 +106,8 @@ class Admission:
         if unit.opened_at is None:
             unit.opened_at = self._clock.monotonic()
             self._commit_by(unit.opened_at + self.interval)
+        if lane not in unit.lanes:
+            unit.numbers[lane] = lane.number
         unit.lanes[lane] = lane.next_offset = next_offset
         unit.records += records
         if self._every is not None and unit.records >= self._every:
@@ -198,7 +200,6 @@ class Admission:
         """Take the open unit for its commit and begin an empty one; tells whether its transaction is open. Under the lock."""
         unit, self.unit = self.unit, UnitOfWork()
         self.flight = unit
-        unit.numbers = {lane: lane.number for lane in unit.lanes}
         for partition in unit.dirty:
             partition.close_unit()
         transaction_open, self.transaction_open = self.transaction_open, False

@@ -259,10 +259,13 @@ class Engine:
         return {partition for partition, lane in self.group.lanes.items() if lane.running}
 
     def leader_lane(self) -> Lane | None:
-        """Return the lane of partition 0 of the first source topic by name, if it runs here: its owner is the leader."""
+        """Return the lane of partition 0 of the first source topic by name, if it is here: its owner is the leader.
+
+        Also while it waits out a backoff or is rewound: nobody else leads meanwhile. A revoke ends it.
+        """
         topics = sorted(self._set_names)
         lane = self.group.lanes.get(Partition(topics[0], 0)) if topics else None
-        return lane if lane is not None and lane.running and not lane.paused else None
+        return lane if lane is not None and lane.is_kept else None
 
     def is_leader(self) -> bool:
         return self.leader_lane() is not None

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from streamapp.ports import PartitionSource
 
 
+NO_POSITION = "no position"
+"""Why a lane stands whose committed offset tells no place to begin."""
+
+
 class LaneState(Enum):
     ASSIGNED = "assigned"
     RESTORING = "restoring"
@@ -100,6 +104,7 @@ class Lane:
         "metadata",
         "next_offset",
         "number",
+        "opened",
         "partition",
         "paused",
         "pauses",
@@ -119,12 +124,14 @@ class Lane:
         self.state = LaneState.ASSIGNED
         self.running = False
         """Whether results may be admitted; read and written under the engine's lock."""
+        self.opened = False
+        """Whether it ran since it was assigned: what stands then is being rewound, and will run again."""
         self.pauses: set[str] = set()
         self.paused = False
         """Whether `pauses` holds a reason: no record is started."""
         self.committed: int | None = None
         self.unresolved = False
-        """Whether `committed` is auto_offset_reset's answer and not yet the group's: the next unit commits it."""
+        """Whether `committed` is not the group's (auto_offset_reset's answer, or the log's new start): the next unit commits it."""
         self.metadata = ""
         """The metadata string of the committed offset; re-sent with every offset."""
         self.next_offset = 0
@@ -149,6 +156,12 @@ class Lane:
             raise InvariantBroken(f"lane {self.partition}: {self.state.value} -> {state.value} is no legal move")
         self.state = state
         self.running = state is LaneState.RUNNING
+        self.opened = self.opened or self.running
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it ran and is still ours, though it may stand at the moment: a rewind ends by itself."""
+        return self.opened and self.state is not LaneState.CLOSED and not self.pauses & {"revoked", NO_POSITION}
 
     def pause(self, reason: str) -> None:
         self.pauses.add(reason)

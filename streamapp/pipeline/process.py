@@ -85,7 +85,10 @@ class AgentRun:
 
     async def _act(self, cursor: Cursor) -> None:
         """Run the agent's function over and over; a failure is its record's, not the worker's."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         while True:
+            if cursor.interrupted is not None:
+                task.uncancel()  # the agent swallowed its cancellation: it is over all the same
             cursor.reset()
             try:
                 await self.spec.run(cursor)
@@ -95,7 +98,6 @@ class AgentRun:
             except Rewound:
                 continue
             except asyncio.CancelledError as cancelled:
-                task = cast("asyncio.Task[None]", asyncio.current_task())
                 if self._stopping or (cursor.interrupted is None and task.cancelling()):
                     raise
                 if cursor.interrupted is None:
@@ -104,7 +106,6 @@ class AgentRun:
                     failure.__cause__ = cancelled
                     await self._raised(cursor, failure)
                     continue
-                task.uncancel()
                 if isinstance(cursor.interrupted, Exception):
                     cursor.fail(cursor.interrupted)
             except (MemoryError, RecursionError) as failure:
@@ -120,8 +121,8 @@ class AgentRun:
             cursor.fail(failure)
         elif classify(failure) is FailureClass.FATAL:
             self.engine.fatal(failure)
-            await cursor.wait_for_record()
-        else:
+            await self._until_record(cursor)
+        elif not cursor.stale:  # else it is what a dropped attempt came to, of no record any more
             await self._took_nothing(cursor, failure)
 
     async def _took_nothing(self, cursor: Cursor, failure: Exception | None) -> None:
@@ -129,13 +130,23 @@ class AgentRun:
 
         At once, a function that never awaits a record would hold the loop for ever.
         """
-        await cursor.wait_for_record()
+        if not await self._until_record(cursor):
+            return
         told = "returned without taking a record" if failure is None else f"raised without a record in hand: {failure!r}"
         log_event(
             log, logging.ERROR, Event.AGENT_RESTARTED,
             f"agent {self.name} {told}; it is started again in {FRESH_START:g} s, and records wait", agent=self.name,
         )  # fmt: skip
         await asyncio.sleep(FRESH_START)
+
+    @staticmethod
+    async def _until_record(cursor: Cursor) -> bool:
+        """Wait until some record could be started; False when a rewind lets the function start afresh before that."""
+        try:
+            await cursor.wait_for_record()
+        except Rewound:
+            return False
+        return True
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():

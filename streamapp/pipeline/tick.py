@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LineBusy(BaseException):
-    """A tick met a line where a record is in hand: it is run again once it has the line to itself.
+    """A tick met a line where a record is in hand, or that is being rewound: it is run again once it has the line to itself.
 
     A BaseException, so that the timer's own `except Exception` does not take it for a failure.
     """
@@ -31,12 +31,14 @@ class TickSavepoint(Savepoint):
     From its first touch of a line to its admission it has that line to itself.
     """
 
-    __slots__ = ("held", "name", "now_ms", "ticks")
+    __slots__ = ("held", "name", "now_ms", "numbers", "ticks")
 
     def __init__(self, ticks: Ticks, name: str, held: list[Lane], now_ms: int) -> None:
         self.ticks = ticks
         self.name = name
-        self.held = held
+        self.held: list[Lane] = []
+        self.numbers: dict[Lane, int] = {}
+        """The lanes whose offset its unit has to carry, under the number of when it began there: what it read is of that one."""
         self.now_ms = now_ms
         self.is_open = True
         self.exclusive = True
@@ -44,6 +46,8 @@ class TickSavepoint(Savepoint):
         self.outputs = None
         self.writes = None
         self.below = None
+        for lane in held:
+            self._hold(lane)
 
     @property
     def timestamp_ms(self) -> int:
@@ -63,11 +67,15 @@ class TickSavepoint(Savepoint):
                 "to which the partition's records come wherever it is"
             )
         if lane not in self.held:
-            if lane.line.holder is not None:
+            if lane.line.holder is not None or not lane.running:
                 raise LineBusy(lane)
-            lane.line.holder = self
-            self.held.append(lane)
+            self._hold(lane)
         return lane.tables[table]
+
+    def _hold(self, lane: Lane) -> None:
+        lane.line.holder = self
+        self.held.append(lane)
+        self.numbers |= {other: other.number for other in lane.line.lanes if other.running}
 
     def release(self) -> None:
         """Let the lines go."""

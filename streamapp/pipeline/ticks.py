@@ -74,10 +74,13 @@ class Ticks:
         """
         held: list[Lane] = []
         for _ in range(TICK_TRIES):
-            await self._acquire(held)
+            leader = self._leader_lane() if on_leader else None
+            if on_leader and leader is None:
+                return  # no longer ours to do: whoever leads now ticks for itself
+            await self._acquire(held, leader)
             savepoint = self.savepoint(name, held)
-            for lane in held:
-                lane.line.holder = savepoint
+            if leader is not None:
+                savepoint.numbers[leader] = leader.number
             token = current_savepoint.set(savepoint)
             try:
                 await function()
@@ -99,8 +102,13 @@ class Ticks:
             await asyncio.sleep(0)
         raise Fatal(f"timer {name}: its lines stayed busy for {TICK_TRIES} runs")
 
-    async def _acquire(self, lanes: Sequence[Lane]) -> None:
-        while any(lane.line.holder is not None or lane.in_hand for lane in lanes):
+    async def _acquire(self, lanes: Sequence[Lane], leader: Lane | None) -> None:
+        """Wait until the lines of `lanes` are free, and what is being rewound runs again (or is gone)."""
+        while (
+            any(lane.line.holder is not None or lane.in_hand or _is_rewound(lane) for lane in lanes)
+            or (leader is not None and _is_rewound(leader))
+            or (self._anchor() is None and self._is_kept())
+        ):
             for lane in lanes:
                 lane.pause("timer")
             await asyncio.sleep(0.001)  # a record in hand ends within its attempt's time; the lane starts no other meanwhile
@@ -110,26 +118,36 @@ class Ticks:
     def _admit_tick(self, savepoint: TickSavepoint, tick: Tick | None) -> bool:
         if not savepoint.outputs and not savepoint.writes:
             return True
-        lanes = [other for lane in savepoint.held for other in lane.line.lanes]
-        if tick is not None and tick.on_leader:
-            leader = self._leader_lane()
-            if leader is None:
-                return True  # no longer ours to do: whoever leads now ticks for itself
-            lanes.append(leader)
-        if not lanes:
-            anchor = next((lane for lane in self._group.lanes.values() if lane.running and not lane.paused), None)
+        if not savepoint.numbers:
+            anchor = self._anchor()
             if anchor is None:
+                if self._is_kept():
+                    return False
                 self._send_spare(savepoint.outputs or [])
                 return True
-            lanes = [anchor]
-        return self._admission.admit_tick(savepoint, [(lane, lane.number) for lane in dict.fromkeys(lanes)], tick)
+            savepoint.numbers[anchor] = anchor.number
+        return self._admission.admit_tick(savepoint, list(savepoint.numbers.items()), tick)
+
+    def _anchor(self) -> Lane | None:
+        """Return a lane whose offset fences work that touches none: any that runs and stays."""
+        return next((lane for lane in self._group.lanes.values() if lane.running and lane.is_kept), None)
+
+    def _is_kept(self) -> bool:
+        return any(lane.is_kept for lane in self._group.lanes.values())
 
     def send(self, outgoing: Outgoing) -> None:
         """Send from a task or a view: a savepoint of its own that joins the unit; without partitions, an idempotent producer."""
+
+        async def send() -> None:
+            savepoint = current_savepoint.get()
+            if savepoint is not None:
+                savepoint.send(outgoing)
+
+        tick = Tick(send, f"send to {outgoing[0]}", on_leader=False)
         savepoint = self.savepoint("task", [])
         savepoint.send(outgoing)
-        if not self._admit_tick(savepoint, None):
-            self._send_spare([outgoing])
+        if not self._admit_tick(savepoint, tick):
+            self.run_again(tick)
 
     def _send_spare(self, outputs: Sequence[Outgoing]) -> None:
         if self._spare is None:
@@ -140,17 +158,17 @@ class Ticks:
         self._spare.serve()
 
     def lane_of_key(self, table: str, key: bytes) -> Lane | None:
-        """Return the running lane whose partition of `table` the key belongs to (murmur2, as for a record with that key)."""
+        """Return the lane whose partition of `table` the key belongs to (murmur2, as for a record with that key), once restored."""
         for topic in self._tables[table].topics:
             lane = self._group.lanes.get(Partition(topic, partition_of(key, self._partitions[topic])))
-            if lane is not None and lane.running and table in lane.tables:
+            if lane is not None and lane.is_kept and table in lane.tables:
                 return lane
         return None
 
     def read_committed_value(self, table: str, key: bytes) -> bytes | None:
         """Return what is committed under `key`. Raises TableNotHere."""
         lane = self.lane_of_key(table, key)
-        if lane is None:
+        if lane is None or not lane.running:
             raise TableNotHere(f"table {table}: the partition of this key is not on this worker")
         return lane.tables[table].store.get(key)
 
@@ -178,6 +196,10 @@ class Ticks:
         task = self._loop.create_task(run(), name=tick.name)
         self._rerun.add(task)
         task.add_done_callback(self._rerun.discard)
+
+
+def _is_rewound(lane: Lane) -> bool:
+    return lane.is_kept and not lane.running
 
 
 def _flush_and_close(producer: TransactionalProducer) -> None:

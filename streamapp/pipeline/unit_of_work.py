@@ -33,7 +33,7 @@ class UnitOfWork:
         self.lanes: dict[Lane, int] = {}
         """The next offset after each lane's last admitted record."""
         self.numbers: dict[Lane, int] = {}
-        """The lane number under which that was admitted; filled when the unit is closed."""
+        """The lane number under which the first of that was admitted: work of before a rewind never goes with work of after it."""
         self.dirty: dict[TablePartition, None] = {}
         self.outbox: list[Outgoing] = []
         """Admitted outputs not yet given to the producer, in order."""

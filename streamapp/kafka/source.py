@@ -89,7 +89,7 @@ class KafkaSource:
 
     def start(self) -> None:
         """Join the group and begin to poll. Raises SettingInvalid: the client refuses its options."""
-        self._consumer = self._new_consumer()
+        self._consumer = self._new_consumer()  # here, so that a refused configuration is raised where it can be told
         self._thread.start()
 
     def group_metadata(self) -> Future[GroupMetadata]:
@@ -116,6 +116,7 @@ class KafkaSource:
 
     def _run(self) -> None:
         try:
+            self._subscribe()
             while not self._ending.is_set():
                 self._answer()
                 if not self._crowded():
@@ -194,8 +195,8 @@ class KafkaSource:
         self._lose(list(self._numbers))
         if again:
             raise RivalWorker(
-                f"{self._config.get('group.instance.id', self.name)}: taken over twice within a minute: another live worker has this "
-                f"worker id ({error.str()}); give each worker its own STREAMAPP_WORKER_ID"
+                f"member {self._config.get('group.instance.id', self.name)}: {error.name()} twice within a minute: "
+                f"another live worker has this worker id ({error.str()}); give each worker its own STREAMAPP_WORKER_ID"
             )
         log_event(
             log, logging.WARNING, Event.INSTANCE_FENCED,
@@ -206,18 +207,23 @@ class KafkaSource:
             with contextlib.suppress(KafkaException, RuntimeError):
                 old.close()
         self._consumer = self._new_consumer()
+        self._subscribe()
 
     def _new_consumer(self) -> Consumer:
         with options_checked():
-            consumer = Consumer(self._config, logger=logging.getLogger(CLIENT_LOGGER))
+            return Consumer(self._config, logger=logging.getLogger(CLIENT_LOGGER))
+
+    def _subscribe(self) -> None:
+        consumer = cast("Consumer", self._consumer)
         consumer.subscribe(list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
-        return consumer
 
     def _close(self) -> None:
-        consumer, self._consumer = self._consumer, None
+        # Kept until it is closed: that gives the partitions back, and a commit in the middle of it needs the metadata.
+        consumer = self._consumer
         if consumer is not None:
             with contextlib.suppress(KafkaException, RuntimeError):
                 consumer.close()
+        self._consumer = None
         while self._requests or self._quick:
             self._answer(refuse=True)
 
@@ -284,7 +290,10 @@ class KafkaSource:
                     requests.popleft()()
 
     def _metadata_now(self) -> GroupMetadata:
-        metadata = cast("Consumer", self._consumer).consumer_group_metadata()
+        try:
+            metadata = cast("Consumer", self._consumer).consumer_group_metadata()
+        except (KafkaException, RuntimeError) as failure:
+            raise CommitRefused(f"{self.name}: no group metadata: {failure}") from failure
         if metadata is None or not metadata_is_fenced(metadata):
             # Before the join it names no member, and the broker would accept the offsets of anyone.
             raise CommitRefused(f"{self.name}: not a member of the group")

@@ -180,6 +180,10 @@ class OffsetReader(Protocol):
         """Return log start and high watermark. Raises DeadlinePassed."""
         ...
 
+    def last_stable(self, partition: Partition, deadline: Deadline) -> int:
+        """Return the end of what read_committed readers see: the first offset of an open transaction. Raises DeadlinePassed."""
+        ...
+
     def close(self) -> None: ...
 
 

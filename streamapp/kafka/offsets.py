@@ -50,10 +50,18 @@ class KafkaOffsets:
             }
 
     def bounds(self, partition: Partition, deadline: Deadline) -> tuple[int, int]:
+        return self._bounds(self._watermarks, partition, deadline)
+
+    def last_stable(self, partition: Partition, deadline: Deadline) -> int:
+        # To a read_committed consumer the last stable offset is the end.
+        return self._bounds(self._group, partition, deadline)[1]
+
+    @staticmethod
+    def _bounds(consumer: Consumer, partition: Partition, deadline: Deadline) -> tuple[int, int]:
         while True:
             try:
-                self._watermarks.poll(0)  # as above
-                answer: tuple[int, int] | None = self._watermarks.get_watermark_offsets(
+                consumer.poll(0)  # as above
+                answer: tuple[int, int] | None = consumer.get_watermark_offsets(
                     TopicPartition(partition.topic, partition.number), timeout=max(0.1, deadline.slice(CALL)), cached=False
                 )
             except KafkaException as failure:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from streamapp.clock import Deadline
 from streamapp.errors import DeadlinePassed, StreamAppError, UnitAborted
 from streamapp.events import Event, log_event
-from streamapp.pipeline.lane import Inlet, Lane, LaneState, Line
+from streamapp.pipeline.lane import NO_POSITION, Inlet, Lane, LaneState, Line
 from streamapp.pipeline.overlay import TablePartition
 from streamapp.records import Partition
 
@@ -91,6 +91,8 @@ class Group:
         self._revoke_budget = revoke_budget
         self._lines: dict[tuple[str, int], Line] = {}
         self._tables: dict[tuple[str, int], TablePartition] = {}
+        self._starts: dict[Partition, int] = {}
+        """Where partitions without a committed offset began: asked again after an unknown outcome, `latest` would be later."""
         self._in_transit = 0
         self._loop = asyncio.get_running_loop()
         self._ending = False
@@ -347,7 +349,9 @@ class Group:
             if self._reset == "error":
                 self._stand(lane, Event.LANE_STALLED, f"{lane}: nothing is committed and auto_offset_reset is error")
                 return
-            lane.committed = start if self._reset == "earliest" else end
+            if lane.partition not in self._starts:
+                self._starts[lane.partition] = start if self._reset == "earliest" else await self._last_stable(lane)
+            lane.committed = max(start, self._starts[lane.partition])
             lane.unresolved = True
             log_event(
                 log,
@@ -362,6 +366,7 @@ class Group:
                 topic=lane.partition.topic, partition=lane.partition.number, records=start - answer.offset,
             )  # fmt: skip
             lane.committed = start
+            lane.unresolved = True
         elif answer.offset > end:
             self._stand(
                 lane, Event.OFFSET_BEYOND_END,
@@ -369,10 +374,14 @@ class Group:
                 "Was the topic made anew? Reset the group's offset for it, and delete the tables that it feeds",
             )  # fmt: skip
 
+    async def _last_stable(self, lane: Lane) -> int:
+        """Return where `latest` begins: an open transaction's records are yet to come, though some stand below the log's end."""
+        return await self._ask(lambda offsets: offsets.last_stable(lane.partition, Deadline.after(COMMITTED_WAIT)))
+
     @staticmethod
     def _stand(lane: Lane, event: Event, message: str) -> None:
         lane.committed = None
-        lane.pause("no position")
+        lane.pause(NO_POSITION)
         log_event(log, logging.ERROR, event, message, topic=lane.partition.topic, partition=lane.partition.number)
 
     async def _ask(self, question: Callable[[OffsetReader], T]) -> T:

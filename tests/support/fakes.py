@@ -527,6 +527,9 @@ class FakeOffsets:
         with self._broker.lock:
             return self._broker.starts.get(partition, 0), self._broker.end(partition)
 
+    def last_stable(self, partition: Partition, deadline: Deadline) -> int:
+        return self.bounds(partition, deadline)[1]
+
     def close(self) -> None:
         pass
 

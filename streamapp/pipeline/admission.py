@@ -64,7 +64,7 @@ class Admission:
             if lane.number != savepoint.number or not lane.running:
                 return False
             unit = self.unit
-            if unit.opened_at is None or self._counts or self.isolating:
+            if lane not in unit.lanes or self._counts or self.isolating:
                 self._offset(lane, next_offset)
             else:
                 unit.lanes[lane] = lane.next_offset = next_offset

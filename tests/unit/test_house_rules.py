@@ -26,6 +26,8 @@ BESIDE_TESTS = {
     "unit/worker/shop.py",  # an app to declare things on
     "typing/user_code.py",  # what mypy reads as a user's
 }
+APPS = "acceptance/apps"
+"""Apps that acceptance tests run as their users would."""
 
 
 @cache
@@ -85,7 +87,7 @@ def test_every_file_beside_the_tests_is_one_of_them_or_is_known() -> None:
     stray = {
         str(path.relative_to(TESTS))
         for path in python_files(*(TESTS / world for world in WORLDS))
-        if not path.name.startswith("test_") and path.name != "conftest.py"
+        if not path.name.startswith("test_") and path.name != "conftest.py" and path.parent != TESTS / APPS
     }
     assert stray == BESIDE_TESTS
 

@@ -16,7 +16,7 @@ broker's port in that range can connect to itself, and the broker then cannot ha
 
 
 def is_free(port: int) -> bool:
-    """Return whether a server could listen on the port now."""
+    """Return whether a server could listen on the port now. Raises PortTaken: this user may not, whoever else does."""
     with socket.socket() as probe:
         probe.settimeout(1)
         if probe.connect_ex((HOST, port)) == 0:  # macOS would let us bind beside a listener on all addresses
@@ -25,6 +25,10 @@ def is_free(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does: connections of a former broker do not count
         try:
             probe.bind((HOST, port))
+        except PermissionError:
+            raise PortTaken(
+                f"port {port} on {HOST}: this user may not listen there; choose another with --port (0: a free one)"
+            ) from None
         except OSError:
             return False
     return True

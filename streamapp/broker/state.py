@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamapp.broker.config import Listener
-from streamapp.broker.errors import GuardRefused
+from streamapp.broker.errors import DiskFull, GuardRefused
 from streamapp.broker.ports import HOST
 from streamapp.broker.processes import Process
 
@@ -88,7 +89,7 @@ def read_live_state(data_dir: Path) -> RunningState | None:
 
 
 def claim(data_dir: Path) -> None:
-    """Make the directory a broker's. Raises GuardRefused: it holds something else, which a reset must never delete."""
+    """Make the directory a broker's. Raises GuardRefused: it holds something else, which a reset must never delete; DiskFull."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not (data_dir / MARKER).exists():
@@ -97,6 +98,8 @@ def claim(data_dir: Path) -> None:
             (data_dir / MARKER).write_text("The data of a development broker; `streamapp broker reset --execute` deletes it.\n")
             (data_dir / ".gitignore").write_text("*\n")
     except OSError as cause:
+        if cause.errno == errno.ENOSPC:
+            raise DiskFull(f"{data_dir}: no space left on device; make room") from cause
         raise GuardRefused(f"{data_dir}: cannot keep the broker's data there: {cause.strerror or cause}") from cause
 
 

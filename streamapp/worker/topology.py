@@ -47,7 +47,9 @@ async def describe(app: StreamApp) -> Declared:
     if not specs:
         raise TopologyInvalid("the app has no agents: declare one with @app.agent(topic), or list its module in [tool.streamapp]")
     _require_one_name_each(specs)
-    return Declared(tuple(specs), tuple(_tables(app, found)), tuple(each.move for each in found if each.move is not None))
+    tables = tuple(_tables(app, found))
+    _require_readers(tables, specs)
+    return Declared(tuple(specs), tables, tuple(each.move for each in found if each.move is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,16 @@ def _tables(app: StreamApp, found: Iterable[_Found]) -> Iterable[TableSpec]:
             log.info("%s", why)
             continue
         yield table.spec(tuple(dict.fromkeys(topics[name])), in_memory=app.in_memory)
+
+
+def _require_readers(tables: Iterable[TableSpec], specs: Iterable[AgentSpec]) -> None:
+    """Refuse a table of a topic that nobody reads: its partitions would be assigned to the worker, and their records to no agent."""
+    read = {topic for spec in specs for topic in spec.topics}
+    for table in tables:
+        if unread := [topic for topic in table.topics if topic not in read]:
+            raise TopologyInvalid(
+                f"table {table.name}: no agent reads {', '.join(unread)}: source= must name the topics of the agents that use the table"
+            )
 
 
 def _require_one_name_each(specs: Iterable[AgentSpec]) -> None:

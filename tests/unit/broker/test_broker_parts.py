@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 import sys
@@ -118,6 +119,14 @@ class TestKafka:
         with pytest.raises(DiskFull, match=r"downloading Kafka needs 150 MB, 5 MB are free; make room"):
             find_kafka({"XDG_CACHE_HOME": str(tmp_path)}, silent)
 
+    def test_a_disk_without_room_for_a_directory_is_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def mkdir(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+        with pytest.raises(DiskFull, match="no space left on device; make room"):
+            Broker(BrokerConfig(data_dir=tmp_path / "b")).start()
+
 
 class TestPorts:
     def test_a_port_is_free_until_somebody_listens(self) -> None:
@@ -126,6 +135,17 @@ class TestPorts:
         assert is_free(port)
         with socket.create_server(("127.0.0.1", port)):
             assert not is_free(port)
+
+    def test_a_port_that_this_user_may_not_have_is_not_called_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def bind(_: socket.socket, address: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        port = pick_free()
+        monkeypatch.setattr(socket.socket, "bind", bind)
+        with pytest.raises(
+            PortTaken, match=f"port {port} on 127.0.0.1: this user may not listen there; choose another with --port"
+        ):
+            is_free(port)
 
     def test_a_port_that_only_waits_for_old_connections_is_free(self) -> None:
         port = pick_free()

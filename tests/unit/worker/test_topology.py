@@ -103,6 +103,9 @@ async def test_source_names_the_topics_and_wins(app: StreamApp) -> None:
     async def agent(stream: Any) -> None:
         named["k"] = 1
 
+    @app.agent(app.topic("a", "sales"))
+    async def reader(stream: Any) -> None: ...
+
     assert tables_of(await describe(app)) == {"named": ("sales",), "also_named": ("a", "sales")}
 
 
@@ -183,3 +186,13 @@ def test_declarations_that_cannot_work_are_refused(app: StreamApp, options: Any)
 
         @app.agent(channel, **options)
         async def agent(stream: Any) -> None: ...
+
+
+async def test_a_table_of_a_topic_that_no_agent_reads_is_refused(app: StreamApp) -> None:
+    app.Table("sums", source=["sales", "returns"])
+
+    @app.agent(app.topic("sales"))
+    async def one(stream: Any) -> None: ...
+
+    with pytest.raises(TopologyInvalid, match="table sums: no agent reads returns"):
+        await describe(app)

@@ -59,7 +59,7 @@ class TickSavepoint(Savepoint):
 
     def partition_of(self, table: str, key: bytes) -> TablePartition:
         if not self.is_open:
-            raise SavepointEnded(f"table {table} used after the run of {self.name} was over")
+            raise SavepointEnded(self._ended(f"access of table {table}"))
         lane = self.ticks.lane_of_key(table, key)
         if lane is None:
             raise TableNotHere(
@@ -76,6 +76,12 @@ class TickSavepoint(Savepoint):
         lane.line.holder = self
         self.held.append(lane)
         self.numbers |= {other: other.number for other in lane.line.lanes if other.running}
+
+    def _ended(self, what: str) -> str:
+        return (
+            f"{what} for a run of {self.name} after that run was over: a task that outlives its timer's run cannot join it; "
+            "await the task in the timer, or start it without the timer's context"
+        )
 
     def release(self) -> None:
         """Let the lines go."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, cast, overload
 
+import faust
 import msgspec
 from mode.utils.trees import Node
 from mode.utils.types.trees import NodeT
@@ -382,8 +383,10 @@ def touched_by(*roots: Any) -> list[Any]:
     from streamapp.worker.agents import Agent  # noqa: PLC0415 - agents use tables
     from streamapp.worker.topics import Topic  # noqa: PLC0415
 
-    # An agent or topic that a function sends to is another record's business.
-    reader = Reader(lambda item: isinstance(item, (Table, DedupeTable)), lambda item: isinstance(item, (Agent, Topic, DedupeKey)))
+    # An agent or topic that a function sends to is another record's business, and an app of a class of the project's own
+    # would lead to every table that there is.
+    opaque = (Agent, Topic, DedupeKey, faust.App)
+    reader = Reader(lambda item: isinstance(item, (Table, DedupeTable)), lambda item: isinstance(item, opaque))
     return reader.reach(*roots)
 
 

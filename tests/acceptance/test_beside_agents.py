@@ -222,3 +222,7 @@ def test_signals_tell_what_came_when_it_is_restored_and_what_went(project: OwnPr
     told.remove("service")
     assert told == ["assigned incoming/0", "complete", "shutdown", "revoked incoming/0"]
     assert "a handler that raises" in worker.log_text()
+
+
+def test_the_worker_says_when_it_is_ready(project: OwnProject) -> None:
+    assert "[^Worker]: Ready" in project.workers["w1"].log_text()

@@ -100,7 +100,8 @@ def test_a_yielded_value_goes_to_every_sink(project: OwnProject) -> None:
 
 
 def test_take_gives_batches_and_a_failing_one_comes_again_record_by_record(project: OwnProject) -> None:
-    assert documents(project.wait_for("batches", 4)) == [[1, 2, 3], [4], [6], [7]]
+    # With each batch what its table held then, and the offset of the current event, which is the last one's.
+    assert documents(project.wait_for("batches", 4)) == [[[1, 2, 3], 3, 2], [[4], 4, 3], [[6], 5, 5], [[7], 6, 6]]
 
 
 def test_only_the_bad_record_of_a_batch_is_dead_lettered(project: OwnProject) -> None:

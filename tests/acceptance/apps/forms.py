@@ -94,12 +94,16 @@ async def yielder(stream: Any) -> Any:
 # --- take
 
 batches = topic("batches")
+taken = app.Table("taken", default=int)
 
 
 @app.agent(topic("take"), retry=Retry(attempts=1))
 async def in_batches(stream: Any) -> None:
     async for values in stream.take(3, within=0.5):
-        await batches.send(value=values)
+        taken["count"] += len(values)
+        last = current_event()
+        assert last is not None
+        await batches.send(value=[values, taken["count"], last.message.offset])
         if "bad" in values:
             raise ValueError("a bad value in the batch")
 

@@ -94,6 +94,27 @@ async def test_a_table_belongs_to_the_topics_of_those_that_use_it(app: StreamApp
     }
 
 
+async def test_an_app_of_the_projects_own_class_does_not_give_every_agent_every_table() -> None:
+    class ShopApp(StreamApp):
+        """What a project may add to."""
+
+    app = ShopApp("shop")
+    sums, counts = app.Table("sums"), app.Table("counts")
+
+    @app.agent(app.topic("one"), name="one")
+    async def one(stream: Any) -> None:
+        async for value in stream:
+            sums["k"] = value
+            await app.send("out", value=value)
+
+    @app.agent(app.topic("two"), name="two")
+    async def two(stream: Any) -> None:
+        async for value in stream:
+            counts["k"] = value
+
+    assert tables_of(await describe(app)) == {"sums": ("one",), "counts": ("two",)}
+
+
 async def test_source_names_the_topics_and_wins(app: StreamApp) -> None:
     topic = app.topic("sales")
     named = app.Table("named", source=topic)

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, CommitRefused, DeadlinePassed, DeliveryFailed, UnitAborted
+from streamapp.events import Event, log_event
 from streamapp.kafka.failures import TOO_LARGE, error_of, is_brokers, is_retriable, options_checked, timed_out, translated
 from streamapp.ports import GroupMetadata
 from streamapp.records import Outgoing, Partition
@@ -192,6 +193,7 @@ class KafkaProducer:
 
     def commit(self, deadline: Deadline) -> None:
         """Commit, resuming as long as it may. Raises OutcomeUnknown: only the broker knows what became of it."""
+        resumed = False
         while True:
             try:
                 with self._watched():
@@ -199,6 +201,9 @@ class KafkaProducer:
             except (KafkaException, SystemError) as failure:
                 # A commit that timed out may only be committed again; abort would answer _CONFLICT.
                 if self._again(failure, deadline):
+                    if not resumed:
+                        resumed = True
+                        log_event(log, logging.INFO, Event.COMMIT_RESUMED, f"the commit goes on: {failure}")
                     continue
                 raise translated(failure, "commit_transaction", asked=True) from failure
             else:

@@ -1,0 +1,59 @@
+"""Rule 9: a commit that timed out is committed again, or its producer destroyed; it is never aborted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from tests.support.counting import orders
+from tests.support.engine_rig import EngineRig
+from tests.support.tampering import Call, Log, error, on, raising
+
+ENDS = ("commit_transaction", "abort_transaction", "init_transactions", "purge")
+
+
+def out_of_time(call: Call) -> Any:
+    """Make the call with a millisecond to go: librdkafka itself says that it timed out, and goes on committing."""
+    return call.method(0.001)
+
+
+def after_the_commit(clients: Log) -> list[str]:
+    """Return the calls from the first commit on."""
+    names = clients.names(*ENDS)
+    return names[names.index("commit_transaction") :]
+
+
+async def test_a_commit_that_ran_out_of_time_is_resumed(rig: EngineRig) -> None:
+    rig.make()
+    rig.feed(orders(40))
+    rig.clients.tamper_producer = on("commit_transaction", out_of_time)
+    worker = await rig.start(commit_interval=0.3)
+    await rig.caught_up()
+    # The first committed nothing within its millisecond; the second is the same commit.
+    assert after_the_commit(rig.clients)[:2] == ["commit_transaction", "commit_transaction"]
+    assert "abort_transaction" not in rig.clients.names(*ENDS)
+    assert worker.counters["aborts"] == 0
+    assert len(rig.events("commit_resumed")) == 1
+    assert rig.wrong() == []
+    assert worker.table() == rig.due_counts()
+
+
+async def test_a_commit_that_never_ends_costs_the_producer_and_is_not_aborted(rig: EngineRig) -> None:
+    rig.make()
+    rig.feed(orders(40))
+    silent = on("commit_transaction", raising(error(KafkaError._TIMED_OUT, retriable=True)), times=1_000_000)
+
+    def first_producer_only(call: Call) -> Any:
+        return silent(call) if call.client is rig.clients.producers[0] else call.proceed()
+
+    rig.clients.tamper_producer = first_producer_only
+    worker = await rig.start(transaction_timeout=2.0)
+    await rig.caught_up()
+    first = after_the_commit(rig.clients)
+    assert first[: first.index("purge") + 2] == [*["commit_transaction"] * first.index("purge"), "purge", "init_transactions"]
+    assert first.index("purge") > 1, "it was called again while there was time"
+    assert "abort_transaction" not in rig.clients.names(*ENDS)
+    assert len(rig.events("commit_unknown")) == 1
+    assert rig.wrong() == []
+    assert worker.table() == rig.due_counts()

@@ -1,0 +1,56 @@
+"""Rule 13: a worker ends its predecessor's transaction before it joins the group, patiently, and not for ever."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError
+
+from streamapp.errors import ProducerUnusable
+from tests.support.counting import orders
+from tests.support.engine_rig import EngineRig
+from tests.support.tampering import error, on, raising
+
+START = ("init_transactions", "subscribe")
+NOT_YET = error(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, retriable=True)
+
+
+async def test_the_producer_takes_over_before_the_consumer_joins(rig: EngineRig) -> None:
+    rig.make()
+    dead = rig.predecessor()
+    dead.begin_transaction()
+    dead.produce(rig.job.out, b'{"i": -1, "k": "0", "n": 0}', b"0")
+    assert dead.flush(20) == 0
+    rig.feed(orders(10))
+    await rig.start()
+    await rig.caught_up()
+    assert rig.clients.names(*START)[:2] == ["init_transactions", "subscribe"]
+    assert rig.wrong() == [], "the dead one's transaction is over and its record invisible"
+
+
+async def test_it_asks_again_while_the_coordinator_is_not_ready(rig: EngineRig) -> None:
+    rig.make()
+    rig.feed(orders(10))
+    rig.clients.tamper_producer = on("init_transactions", raising(NOT_YET), times=3)
+    await rig.start()
+    await rig.caught_up()
+    assert rig.clients.names(*START)[:5] == [*["init_transactions"] * 4, "subscribe"]
+    assert len(rig.clients.producers) == 1
+    assert rig.wrong() == []
+
+
+async def test_each_call_is_bounded(rig: EngineRig) -> None:
+    rig.make()
+    await rig.start()
+    (call,) = [call for call in rig.clients.calls if call.name == "init_transactions"]
+    (timeout,) = call.args
+    assert 0 < timeout <= 5
+
+
+async def test_a_refusal_ends_the_start_and_nothing_joins(rig: EngineRig) -> None:
+    rig.make()
+    refused = error(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "not allowed", fatal=True)
+    rig.clients.tamper_producer = on("init_transactions", raising(refused))
+    worker = rig.worker()
+    with pytest.raises(ProducerUnusable, match="not allowed"):
+        await worker.start()
+    assert rig.clients.names(*START) == ["init_transactions"]

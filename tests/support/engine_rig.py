@@ -31,6 +31,7 @@ from streamapp.pipeline.savepoint import Savepoint, current_savepoint
 from streamapp.pipeline.spec import AgentSpec, DedupeSpec, SourceSpec, TableSpec
 from streamapp.records import Partition
 from streamapp.settings import Settings, load
+from streamapp.state.stores import Stores
 from tests.support.counting import counts, judge
 from tests.support.kafka_records import Lanes
 from tests.support.tampering import Call, Log, on, tampered
@@ -42,6 +43,8 @@ SETTINGS: dict[str, object] = {
     "producer_linger": 0.002,
     "session_timeout": 10.0,
     "max_poll_interval": 60.0,
+    # A seek is felt once the fetch under way is answered: half a second at librdkafka's default, several times a test.
+    "consumer_options": {"fetch.wait.max.ms": 20},
 }
 """Quick ones; a test may say otherwise."""
 
@@ -103,6 +106,8 @@ class Worker:
         """Called with each value before it is counted; may raise; awaited if it asks for it."""
         self.grown: Callable[[dict[str, Any], bytes], bytes] = lambda value, output: output
         """Makes the output of a value."""
+        self.agents: list[AgentSpec] | None = None
+        """What runs; None = the counting job's agent."""
         self.engine: Engine
         self._data_dir = data_dir
         self._assembly: Assembly | None = None
@@ -110,7 +115,8 @@ class Worker:
     async def start(self) -> Worker:
         """Build and start the engine."""
         job = self.job
-        self._assembly = Assembly(self.settings, WorkerIdentity(self.id, self._data_dir), [job.agent(self)], job.tables(), [])
+        agents = [job.agent(self)] if self.agents is None else self.agents
+        self._assembly = Assembly(self.settings, WorkerIdentity(self.id, self._data_dir), agents, job.tables(), [])
         self.engine = await self._assembly.build()
         await self.engine.start()
         return self
@@ -135,6 +141,12 @@ class Worker:
             output = self.grown(value, job.output(value, number))
             for _ in range(job.copies):
                 savepoint.send((job.out, output, key, -1, savepoint.timestamp_ms, savepoint.headers))
+
+    @property
+    def stores(self) -> Stores:
+        """The stores on disk, for a test that lets the disk refuse."""
+        assert self._assembly is not None, f"{self.id} does not run"
+        return self._assembly._rocks
 
     @property
     def counters(self) -> dict[str, int]:
@@ -381,7 +393,11 @@ class EngineRig:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the fields of every event of that name that was logged."""
-        return [getattr(record, "fields", {}) for record in self._caplog.records if getattr(record, "event", None) == name]
+        return [getattr(record, "fields", {}) for record in self.records(name)]
+
+    def records(self, name: str) -> list[logging.LogRecord]:
+        """Return the log lines of every event of that name."""
+        return [record for record in self._caplog.records if getattr(record, "event", None) == name]
 
     async def close(self) -> None:
         for stop in self._stops:

@@ -81,6 +81,7 @@ class KafkaSource:
         self._thread = threading.Thread(target=self._run, name=f"kafka-poll {name}", daemon=True)
         self._consumer: Consumer | None = None
         self._broken_at: float | None = None
+        self._callback_failure: Exception | None = None
         self._clock = SystemClock()
         self._crowded_since: float | None = None
         self._crowded_at = 0
@@ -121,6 +122,9 @@ class KafkaSource:
                 self._answer()
                 if not self._crowded():
                     self._poll()
+                if self._callback_failure is not None:
+                    failure, self._callback_failure = self._callback_failure, None
+                    self._replace(f"a rebalance callback failed: {failure!r}", again=failure)
         except RivalWorker as failure:
             self._listener.broken(self, failure)
         except BaseException as failure:  # the thread's edge: a dead poll thread would silently leave the group
@@ -188,24 +192,30 @@ class KafkaSource:
             self._ending.wait(0.1)
 
     def _fatal(self, error: KafkaError) -> None:
-        """The consumer answers with errors for ever now: all its partitions are lost; a new one, once a minute at most."""
-        now = self._clock.monotonic()
-        again = self._broken_at is not None and now - self._broken_at < RIVAL_WINDOW
-        self._broken_at = now
+        """The consumer answers with errors for ever now: all its partitions are lost, and it is replaced."""
+        told = f"{self.name}: {error.name()}: {error.str()}"
+        log_event(log, logging.WARNING, Event.INSTANCE_FENCED, told, cause=error.name())
         self._lose(list(self._numbers))
-        if again:
-            raise RivalWorker(
+        self._replace(
+            told,
+            again=RivalWorker(
                 f"member {self._config.get('group.instance.id', self.name)}: {error.name()} twice within a minute: "
                 f"another live worker has this worker id ({error.str()}); give each worker its own STREAMAPP_WORKER_ID"
-            )
-        log_event(
-            log, logging.WARNING, Event.INSTANCE_FENCED,
-            f"{self.name}: {error.name()}: {error.str()}; joining again with a new consumer",
-        )  # fmt: skip
+            ),
+        )
+
+    def _replace(self, why: str, *, again: Exception) -> None:
+        """Join with a new consumer; at most once a minute, else raise `again`."""
+        now = self._clock.monotonic()
+        before, self._broken_at = self._broken_at, now
+        if before is not None and now - before < RIVAL_WINDOW:
+            raise again
+        log.warning("%s: joining again with a new consumer: %s", self.name, why)
         old, self._consumer = self._consumer, None
         if old is not None:
             with contextlib.suppress(KafkaException, RuntimeError):
                 old.close()
+        self._callback_failure = None  # of the old one's close
         self._consumer = self._new_consumer()
         self._subscribe()
 
@@ -362,14 +372,12 @@ class KafkaSource:
             self._numbers = numbers
             self._listener.assigned(self, {where: numbers[where] for where in gained})
         except Exception as failure:
-            log.exception("%s: assignment failed", self.name)
-            self._lose(list(self._numbers))
-            self._listener.broken(self, failure)
+            self._callback_failed("assignment", failure)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
             reached(FaultPoint.IN_REVOKE_BEFORE_COMMIT)
-            given = [Partition(part.topic, part.partition) for part in partitions]
+            given = [where for part in partitions if (where := Partition(part.topic, part.partition)) in self._numbers]
             if given:
                 self._answer(quick_only=True)
                 self._give_back(given)
@@ -381,9 +389,7 @@ class KafkaSource:
             self._forget(given)
             self._listener.revoked(self, given)
         except Exception as failure:
-            log.exception("%s: revoke failed", self.name)
-            self._lose(list(self._numbers))
-            self._listener.broken(self, failure)
+            self._callback_failed("revoke", failure)
 
     def _give_back(self, partitions: Sequence[Partition]) -> None:
         """Wait until what is done there is committed, within the budget; meanwhile the commit gets its metadata from here."""
@@ -396,15 +402,27 @@ class KafkaSource:
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            given = [Partition(part.topic, part.partition) for part in partitions]
-            self._lose(given)
+            self._lose([where for part in partitions if (where := Partition(part.topic, part.partition)) in self._numbers])
             if self._incremental:
                 consumer.incremental_unassign(partitions)
             else:
                 consumer.unassign()
         except Exception as failure:
-            log.exception("%s: losing partitions failed", self.name)
-            self._listener.broken(self, failure)
+            self._callback_failed("loss", failure)
+
+    def _callback_failed(self, what: str, failure: Exception) -> None:
+        """What the library holds to be assigned is unknown now: all is lost, and the consumer is replaced after this poll.
+
+        Not here: it cannot be closed from within its own poll.
+        """
+        log_event(
+            log, logging.ERROR, Event.CALLBACK_FAILED, f"{self.name}: {what} failed: {failure!r}", exc_info=failure, kind=what
+        )
+        self._callback_failure = failure
+        try:
+            self._lose(list(self._numbers))
+        except Exception as worse:
+            self._listener.broken(self, worse)
 
     def _lose(self, partitions: Sequence[Partition]) -> None:
         self._forget(partitions)

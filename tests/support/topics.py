@@ -67,7 +67,6 @@ def bare_consumer(
             "fetch.wait.max.ms": 20,
             "allow.auto.create.topics": False,
             "log_level": 0,
-            "fetch.wait.max.ms": 20,  # the end of a log shows by a fetch that comes back empty
             **options,
         }
     )

@@ -134,12 +134,17 @@ class CommitRefused(UnitAborted):
 class DeliveryFailed(UnitAborted):
     """An output or changelog record was not delivered.
 
-    `too_large`: the broker refused a record for its size, so the same unit would fail again.
+    `too_large`: it was refused for its size. `for_good`: it would be refused again, for its size or for what is in it.
+    `at_once`: the client refused what it was just given; else it was some record before that.
     """
 
-    def __init__(self, message: str | None = None, *, too_large: bool = False) -> None:
+    def __init__(
+        self, message: str | None = None, *, too_large: bool = False, for_good: bool = False, at_once: bool = False
+    ) -> None:
         super().__init__(message)
         self.too_large = too_large
+        self.for_good = for_good or too_large
+        self.at_once = at_once
 
 
 class AssignmentLost(UnitAborted):

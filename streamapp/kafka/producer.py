@@ -117,6 +117,8 @@ class KafkaProducer:
             return False
         except (KafkaException, SystemError) as failure:
             raise self._refused(topic, failure) from failure
+        except Exception as failure:  # what the client cannot take as an argument, it will not take the next time either
+            raise DeliveryFailed(f"produce to {topic}: {failure!r}", for_good=True, at_once=True) from failure
         return True
 
     def produce_changelog(
@@ -258,18 +260,26 @@ class KafkaProducer:
         """Return our error for a record that the library does not take."""
         error = error_of(failure)
         if error is not None and error.code() in TOO_LARGE:
-            return DeliveryFailed(f"{topic}: {error.str()}", too_large=True)
+            return DeliveryFailed(f"{topic}: {error.str()}", too_large=True, at_once=True)
         return translated(self._reason(failure), f"produce to {topic}")
 
     def _reason(self, failure: BaseException) -> BaseException:
-        """Return what was fatal: `produce` says only that something was, and every transactional call, this local one too, what."""
+        """Return why no more records are taken, where `failure` says only that they are not.
+
+        After something fatal produce answers `_FATAL`, after a failed delivery `_STATE`, without a flag. Beginning a transaction is
+        refused then, harmlessly (for `_STATE` only inside one), and the refusal tells what happened.
+        """
         error = error_of(failure)
-        if error is None or error.code() != KafkaError._FATAL or not self._transactional:
+        code = None if error is None else error.code()
+        asks = code == KafkaError._FATAL or (code == KafkaError._STATE and self._in_transaction)
+        if not asks or not self._transactional:
             return failure
         try:
             self._open().begin_transaction()
-        except (KafkaException, SystemError) as reason:
-            return reason
+        except (KafkaException, SystemError) as told:
+            reason = error_of(told)
+            if reason is not None and (reason.fatal() or reason.txn_requires_abort()):
+                return told
         return failure
 
     def _told(self, on_delivery: Callable[[int], None]) -> Callable[[KafkaError | None, Message], None]:

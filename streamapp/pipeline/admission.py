@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from streamapp.clock import Clock
-from streamapp.errors import InvariantBroken, ProducerUnusable, UnitAborted
+from streamapp.errors import DeliveryFailed, InvariantBroken, ProducerUnusable, UnitAborted
 from streamapp.faults import FaultPoint, reached
 from streamapp.pipeline.unit_of_work import Tick, UnitOfWork
 from streamapp.ports import TransactionalProducer
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 OUTBOX_BOUND = 10_000
 """Outputs that may wait for the next transaction while one commits; a commit takes some 20 ms, a record some 20 µs."""
+
+
+SIFTED_RECORDS = 100
+"""Records of a unit whose outputs are flushed one by one, at some 3 ms each: well within any commit's time."""
 
 
 class Admission:
@@ -43,7 +47,7 @@ class Admission:
         """Monotonic seconds of the next commit; None while there is nothing to commit."""
         self.interval = 0.2
         self.isolating: set[Lane] = set()
-        """Lanes whose records are committed one by one: the search for an output that the broker refuses."""
+        """Lanes whose units are sifted: the search for an output that the broker refuses."""
         self.opened: Callable[[], None] = lambda: None
         """Called (any thread) when the gate opens."""
         self._clock = clock
@@ -112,28 +116,35 @@ class Admission:
         unit.records += records
         if self._every is not None and unit.records >= self._every:
             self._commit_by(0.0)
-        if lane in self.isolating:
+        if self.isolating and unit.records >= SIFTED_RECORDS:
             self._close_gate("isolating")
             self._commit_by(0.0)
 
     def _merge(self, savepoint: Savepoint) -> None:
         unit = self.unit
+        if self.isolating:
+            unit.sifted = True
         if savepoint.writes is not None:
             size = 0
             for (partition, key), value in savepoint.writes.items():
                 partition.open[key] = value
                 unit.dirty[partition] = None
                 size += len(key) + (64 if value is None else 64 + len(value))
+            if unit.sifted:
+                unit.writers.update(dict.fromkeys(savepoint.writes, savepoint))
             unit.size_bytes += size
             if unit.size_bytes >= self._overlay_max_bytes:
                 self._commit_by(0.0)
                 if self.flight is not None:
                     self._close_gate("overlay full")
         if savepoint.outputs is not None:
-            self._send(savepoint.outputs)
+            self._send(savepoint, savepoint.outputs)
 
-    def _send(self, outputs: Sequence[Outgoing]) -> None:
+    def _send(self, savepoint: Savepoint, outputs: list[Outgoing]) -> None:
         """Give outputs to the producer at once where the transaction is open, else keep them in order for it."""
+        if self.unit.sifted:
+            self.unit.pieces.append((savepoint, outputs))
+            return
         if not self._direct and not (self.flight is None and self.failure is None and self._open_transaction()):
             self._keep(outputs)
             return
@@ -149,6 +160,8 @@ class Admission:
                     break
                 sent += 1
         except (UnitAborted, ProducerUnusable) as failure:
+            if isinstance(failure, DeliveryFailed) and failure.at_once:
+                unit.culprit = savepoint
             self._fail(failure)
         if unit.produced == 0 and sent:
             reached(FaultPoint.AFTER_FIRST_PRODUCE)
@@ -214,6 +227,8 @@ class Admission:
             for lane, upto in unit.lanes.items():
                 if lane.number == unit.numbers[lane]:
                     lane.committed = upto
+                    if lane.condemned:
+                        lane.condemned = {at: found for at, found in lane.condemned.items() if at.offset >= upto}
                     if lane in self.isolating and upto >= lane.isolate_until:
                         self.isolating.discard(lane)
             self.flight = None
@@ -225,9 +240,11 @@ class Admission:
         with self.lock:
             self._close_gate("aborting")
             units = [unit for unit in (self.flight, self.unit) if unit is not None]
-            for unit in units:
-                for partition in unit.dirty:
-                    partition.drop()
+            for partition in self.unit.dirty:
+                partition.drop_open()
+            if self.flight is not None:
+                for partition in self.flight.dirty:
+                    partition.drop_committing()
             self.unit = UnitOfWork()
             self.flight = None
             self.transaction_open = False

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from streamapp.clock import Deadline
-from streamapp.errors import AssignmentLost, CommitRefused, DeadlinePassed
+from streamapp.errors import AssignmentLost, CommitRefused, DeadlinePassed, DeliveryFailed
 from streamapp.faults import FaultPoint, reached
-from streamapp.records import ANY_PARTITION, Partition
+from streamapp.records import ANY_PARTITION, Outgoing, Partition
 
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.overlay import TablePartition
+    from streamapp.pipeline.savepoint import Savepoint
     from streamapp.pipeline.unit_of_work import UnitOfWork
     from streamapp.ports import GroupMetadata, PartitionSource, TransactionalProducer
 
@@ -26,6 +28,10 @@ class Ownership(Protocol):
 
     def still_owned(self, unit: UnitOfWork) -> list[Lane]:
         """Return the lanes of `unit` that no longer have the number its work was admitted under. Takes the lock of the callbacks."""
+        ...
+
+    def superseded(self, unit: UnitOfWork, partition: TablePartition) -> bool:
+        """Return whether a lane that wrote `partition` has begun anew since; its restore brings what `unit` wrote."""
         ...
 
 
@@ -107,6 +113,9 @@ class Commit:
         for number, partition in enumerate(self.unit.dirty):
             if number == 1:
                 reached(FaultPoint.MID_APPLY)
+            if self._ownership.superseded(self.unit, partition):
+                partition.applied()
+                continue
             try:
                 partition.store.apply(partition.committing, self._ends.get(partition))
             except Exception as failure:  # whatever the disk says: the transaction is committed and must not be rewound for it
@@ -140,16 +149,40 @@ class Commit:
 
     def _produce_outbox(self, deadline: Deadline) -> None:
         for outgoing in self.unit.outbox:
-            while not self.producer.produce(outgoing):
-                # The local queue is full: wait for deliveries, at most the commit's time.
-                if deadline.passed:
-                    raise DeadlinePassed("the producer's queue stayed full for the commit's time")
-                self.producer.wait(deadline.slice(0.1))
+            self._produce(outgoing, None, deadline)
         self.unit.outbox.clear()
+        for savepoint, outputs in self.unit.pieces:
+            with self._blaming(savepoint):
+                for outgoing in outputs:
+                    self._produce(outgoing, _unheard, deadline)
+                self.producer.flush(deadline)
 
     def _produce_changelog(self, deadline: Deadline) -> None:
         for partition in self.unit.dirty:
-            self.producer.produce_changelog(partition.changelog, partition.committing, self._remember_end(partition), deadline)
+            ends = self._remember_end(partition)
+            if not self.unit.sifted:
+                self.producer.produce_changelog(partition.changelog, partition.committing, ends, deadline)
+                continue
+            for key, value in partition.committing.items():
+                with self._blaming(self.unit.writers.get((partition, key))):
+                    self.producer.produce_changelog(partition.changelog, {key: value}, ends, deadline)
+                    self.producer.flush(deadline)
+
+    @contextmanager
+    def _blaming(self, savepoint: Savepoint | None) -> Iterator[None]:
+        """What is refused inside is `savepoint`'s: it is alone on its way, as a broker refuses whole batches."""
+        try:
+            yield
+        except DeliveryFailed:
+            self.unit.culprit = savepoint
+            raise
+
+    def _produce(self, outgoing: Outgoing, told: Callable[[int], None] | None, deadline: Deadline) -> None:
+        while not self.producer.produce(outgoing, told):
+            # The local queue is full: wait for deliveries, at most the commit's time.
+            if deadline.passed:
+                raise DeadlinePassed("the producer's queue stayed full for the commit's time")
+            self.producer.wait(deadline.slice(0.1))
 
     def _remember_end(self, partition: TablePartition) -> Callable[[int], None]:
         def told(offset: int) -> None:
@@ -164,6 +197,10 @@ class Commit:
             if offset < 0:
                 raise CommitRefused(f"{partition}: {offset} is no offset that may be committed")
         return offsets
+
+
+def _unheard(offset: int) -> None:
+    """Asked for only so that a failed report reaches the next flush."""
 
 
 __all__ = ["ANY_PARTITION", "Commit", "Ownership"]

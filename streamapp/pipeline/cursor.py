@@ -101,6 +101,9 @@ class Cursor:
                 record = savepoint.record
             self.savepoint = savepoint
             self.record = record
+            if lane.condemned and (refused := self.agent.condemned(inlet, record)) is not None:
+                self.fail(refused, stage="sink")
+                continue
             raw = record.value()
             try:
                 value = self._missing(inlet) if raw is None else inlet.decode(raw)
@@ -163,6 +166,8 @@ class Cursor:
                     break
                 await self._wait(left)
                 continue
+            if inlet.lane.condemned and self.agent.condemned(inlet, _record_of(inlet.queue[0])) is not None:
+                break  # it gets its dead letter alone
             self._add(inlet, savepoint)
         return self.values
 
@@ -266,6 +271,7 @@ class Cursor:
             entry = Entry(item, cast("int", item.offset()) + 1)
             lane.window.append(entry)
         savepoint = Savepoint(lane, entry.record, exclusive=lane.exclusive, entry=entry)
+        savepoint.stage = inlet.stage
         if entry.savepoints:
             savepoint.below = list(entry.savepoints)
         entry.savepoints.append(savepoint)
@@ -306,6 +312,7 @@ class Cursor:
             if lane.exclusive:
                 lane.line.holder = entry
         savepoint.record = self.record = record
+        savepoint.is_batch = True
         self._items.append(savepoint.entry or record)
         raw = record.value()
         try:
@@ -338,6 +345,10 @@ class Cursor:
             told = explain(failure, raw)
         told.__cause__ = failure
         return told
+
+
+def _record_of(item: RawRecord | Entry) -> RawRecord:
+    return item.record if isinstance(item, Entry) else item
 
 
 def _settle(waiter: asyncio.Future[None]) -> None:

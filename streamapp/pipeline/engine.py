@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from streamapp.clock import Clock, Deadline, SystemClock
-from streamapp.errors import DeliveryFailed, Fatal, OutputRejected, StateUnusable
+from streamapp.errors import DeliveryFailed, Fatal, StateUnusable
 from streamapp.events import Event, log_event
 from streamapp.pipeline.admission import Admission
 from streamapp.pipeline.burial import Burial
@@ -18,12 +18,12 @@ from streamapp.pipeline.dead_letter import Writer
 from streamapp.pipeline.expiry import Sweeper
 from streamapp.pipeline.group import Group, TableRestore
 from streamapp.pipeline.process import AgentRun
-from streamapp.pipeline.savepoint import Savepoint
+from streamapp.pipeline.refused import Refused
 from streamapp.pipeline.table import TableHandle
 from streamapp.pipeline.ticks import Ticks
 from streamapp.pipeline.transaction import TransactionThread
 from streamapp.pipeline.unit_of_work import Tick, UnitOfWork
-from streamapp.records import Partition, RawRecord
+from streamapp.records import Partition
 
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane, Line
@@ -174,6 +174,7 @@ class Engine:
         )
         self.tick = self.ticks.run
         self.send = self.ticks.send
+        self.refused = Refused(self.admission)
         self._sweeper = Sweeper(self.admission, self.group, self.ticks, parts.clock)
 
     # --- life
@@ -353,6 +354,9 @@ class Engine:
     def still_owned(self, unit: UnitOfWork) -> list[Lane]:
         return self.group.still_owned(unit)
 
+    def superseded(self, unit: UnitOfWork, partition: TablePartition) -> bool:
+        return self.group.superseded(unit, partition)
+
     def unit_committed(self, unit: UnitOfWork, refused: dict[TablePartition, Exception]) -> None:
         for partition, failure in refused.items():
             log_event(
@@ -364,9 +368,11 @@ class Engine:
         self.group.stop_admission()
 
     def units_dropped(self, cause: Exception, units: Sequence[UnitOfWork], *, unknown: bool) -> None:
-        if isinstance(cause, DeliveryFailed) and cause.too_large:
-            self._isolate(units[0], cause)
-        self._loop.call_soon_threadsafe(self._restart_actors, [tick for unit in units for tick in unit.ticks])
+        again = [tick for unit in units for tick in unit.ticks]
+        if isinstance(cause, DeliveryFailed) and cause.for_good:
+            culprit = next((unit.culprit for unit in units if unit.culprit is not None), None)
+            again = self.refused.found(units[0], culprit, cause, again)
+        self._loop.call_soon_threadsafe(self._restart_actors, again)
         # Whatever has to be asked or restored first goes the long way; a plain abort only seeks.
         if unknown or isinstance(cause, StateUnusable):
             self.group.recover_all()
@@ -375,20 +381,6 @@ class Engine:
 
     def stopped_for(self, failure: BaseException) -> None:
         self.fatal(failure)
-
-    def _isolate(self, unit: UnitOfWork, cause: DeliveryFailed) -> None:
-        """The broker refused a record for its size: commit record by record until the one is found, then bury it."""
-        if unit.records == 1 and len(unit.lanes) >= 1:
-            lane = next(iter(unit.lanes))
-            lane.condemned = (unit.lanes[lane] - 1, OutputRejected(str(cause), too_large=True))
-            return
-        log_event(
-            log, logging.WARNING, Event.OUTPUT_REFUSED, f"an output is too large for its topic; looking for its record: {cause}"
-        )
-        with self.admission.lock:
-            for lane, upto in unit.lanes.items():
-                lane.isolate_until = max(lane.isolate_until, upto)
-                self.admission.isolating.add(lane)
 
     # --- LaneEvents: on the loop
 
@@ -428,26 +420,6 @@ class Engine:
 
     def source_broken(self, source: PartitionSource, failure: Exception) -> None:
         self._fail(failure)
-
-    def bury_condemned(self, lane: Lane) -> None:
-        """The record at the lane's head made an output that the broker refuses: its dead letter takes its place."""
-        if lane.condemned is None:
-            return
-        offset, failure = lane.condemned
-        inlet = lane.inlets[0]
-        head = inlet.queue[0]
-        if not hasattr(head, "offset") or cast("RawRecord", head).offset() != offset:
-            return
-        lane.condemned = None
-        inlet.queue.popleft()
-        record = cast("RawRecord", head)
-        agent = inlet.agent
-        state = agent.first_state(record, inlet)
-        letter = self.burial.letter(agent.spec, record, state, "oversize-output", failure, "sink")
-        savepoint = Savepoint(lane, record, exclusive=True)
-        if letter is not None:
-            savepoint.send(letter)
-        self.admission.admit(savepoint, offset + 1)
 
     def _restart_actors(self, ticks: Sequence[Tick]) -> None:
         for agent in self._agents:

@@ -32,25 +32,28 @@ class Sweeper:
         self._group = group
         self._ticks = ticks
         self._clock = clock
-        self._expiries: dict[TablePartition, Expiry] = {}
+        self._expiries: dict[tuple[str, int], Expiry] = {}
 
     def opened(self, lane: Lane, tables: Sequence[TableSpec]) -> None:
         """A lane runs: its dedupe tables are swept from now on."""
         for spec in tables:
             if spec.horizon is not None and spec.name in lane.tables:
                 partition = lane.tables[spec.name]
-                self._expiries.setdefault(partition, Expiry(partition, spec.horizon))
+                swept = self._expiries.get((spec.name, partition.number))
+                if swept is None or swept.partition is not partition:  # each restore makes a new one
+                    self._expiries[spec.name, partition.number] = Expiry(partition, spec.horizon)
 
     def gone(self, lane: Lane) -> None:
         for partition in lane.tables.values():
-            self._expiries.pop(partition, None)
+            self._expiries.pop((partition.table, partition.number), None)
 
     def step(self) -> None:
         """Write tombstones for marks that can no longer count: some of one table partition, alone on its line."""
         now_ms = int(self._clock.wall() * 1000)
-        for partition, expiry in self._expiries.items():
+        for expiry in self._expiries.values():
             if not expiry.due(now_ms):
                 continue
+            partition = expiry.partition
             lane = next((lane for lane in self._group.lanes.values() if lane.running and partition in lane.tables.values()), None)
             if lane is None or lane.line.holder is not None or lane.in_hand:
                 continue

@@ -219,6 +219,7 @@ class Group:
                     continue
                 if lane.state is not LaneState.CLOSED:
                     lane.move(LaneState.CLOSED)
+                self._admission.isolating.discard(lane)
                 lanes.append(lane)
         return lanes
 
@@ -227,6 +228,18 @@ class Group:
     def still_owned(self, unit: UnitOfWork) -> list[Lane]:
         with self._admission.lock:
             return [lane for lane, number in unit.numbers.items() if lane.number != number or lane.state is not LaneState.RUNNING]
+
+    def superseded(self, unit: UnitOfWork, partition: TablePartition) -> bool:
+        """Return whether a lane that wrote `partition` in `unit` has begun anew since, here or after having been elsewhere.
+
+        What another owner wrote meanwhile would be overwritten; and a restore, which waits for the unit, brings all of it.
+        """
+        with self._admission.lock:
+            return any(
+                self.lanes.get(lane.partition, lane) is not lane or lane.number != number
+                for lane, number in unit.numbers.items()
+                if lane.line.number == partition.number and partition.table in lane.tables
+            )
 
     def stop_admission(self) -> None:
         """Every running lane stands until it is rewound."""
@@ -316,9 +329,15 @@ class Group:
         while not await self._read_committed(alive()):
             pass
         lines = {lane.line: lane for lane in alive()}
-        await asyncio.gather(*(self._restore_line(lane, alive) for lane in lines.values()))
+        await asyncio.gather(*(self._recover_line(lane, alive) for lane in lines.values()))
+
+    async def _recover_line(self, first: Lane, alive: Callable[[], list[Lane]]) -> None:
+        """Restore one line and open its lanes: those of others do not wait for a long restore, or a disk that refuses."""
+        await self._restore_line(first, alive)
         ready: dict[PartitionSource, dict[Partition, int]] = {}
         for lane in alive():
+            if lane.line is not first.line:
+                continue
             self._attach_tables(lane)
             if lane.committed is not None:
                 ready.setdefault(lane.source, {})[lane.partition] = lane.committed
@@ -398,6 +417,9 @@ class Group:
             number = lane.line.number
             wait = 1.0
             while lane in alive():
+                if self._is_in_flight(spec.name, number):
+                    await asyncio.sleep(0.005)  # a condition of the transaction thread's, which has a deadline for it
+                    continue
                 restoring = asyncio.wrap_future(self._restore.begin(spec.name, number))
                 try:
                     while not restoring.done():
@@ -417,6 +439,11 @@ class Group:
                     continue
                 self._tables[spec.name, number] = TablePartition(spec.name, number, Partition(spec.changelog, number), store)
                 break
+
+    def _is_in_flight(self, table: str, number: int) -> bool:
+        """Return whether a unit that is being committed may yet be applied to that store: no restore writes beside it."""
+        flight = self._admission.flight
+        return flight is not None and any((each.table, each.number) == (table, number) for each in flight.dirty)
 
     def _line_tables(self, lane: Lane) -> list[TableSpec]:
         found = {}
@@ -462,8 +489,6 @@ class Group:
             inlet = lane.inlets[0]
             if batch.records:
                 inlet.queue.extend(batch.records)
-                if lane.condemned is not None:
-                    inlet.agent.engine.bury_condemned(lane)
                 inlet.agent.offer(inlet, len(batch.records))
             if batch.end is not None:
                 lane.end_seen = batch.end

@@ -7,8 +7,9 @@ assigned -> restoring -> running <-> rewinding
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from streamapp.errors import InvariantBroken
 from streamapp.records import Partition, RawRecord
@@ -69,6 +70,25 @@ class Entry:
         """The index of the agent whose turn it is."""
         self.savepoints: list[Savepoint] = []
         self.done = False
+
+
+class Place(NamedTuple):
+    """One agent's turn at one record of a lane."""
+
+    stage: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Condemned:
+    """What is known of a record's outputs from a unit that the broker refused; kept until the record is committed."""
+
+    failure: Exception | None
+    """What the record fails with, without another call; None where only its dead letter was refused."""
+    tries: RetryState | None
+    """Its failed attempts before the one whose output was refused."""
+    letters: int = 0
+    """Dead letters of it that were refused: after one it gets a bare reference, after two its partition stands."""
 
 
 class Inlet:
@@ -145,9 +165,9 @@ class Lane:
         self.in_hand = 0
         self.tables: dict[str, TablePartition] = {}
         self.isolate_until = 0
-        """Below this offset each record is a unit of its own: the search for an output that the broker refuses."""
-        self.condemned: tuple[int, Exception] | None = None
-        """The record at the head whose output the broker refuses: it is dead-lettered without another call."""
+        """Up to this offset units are sifted: the search for an output that the broker refuses."""
+        self.condemned: dict[Place, Condemned] = {}
+        """Records whose output the broker refuses: each is dead-lettered without another call."""
         self.source: PartitionSource
 
     def move(self, state: LaneState) -> None:

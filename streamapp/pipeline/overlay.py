@@ -53,10 +53,13 @@ class TablePartition:
         """Forget the committing layer: the store has it now."""
         self.committing = _NOTHING
 
-    def drop(self) -> None:
-        """Forget both layers: their transaction did not commit, or it is read back from the changelog."""
-        self.open = {}
+    def drop_committing(self) -> None:
+        """Forget the committing layer: its transaction did not commit, or it is read back from the changelog."""
         self.committing = _NOTHING
+
+    def drop_open(self) -> None:
+        """Forget the open layer. The one below stays: what is committed and not yet in the store is read from there."""
+        self.open = {}
 
     def items(self, on_top: Mapping[bytes, bytes | None] | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) in key order, overlays and `on_top` (a record's own writes) included.

@@ -7,16 +7,17 @@ import contextlib
 import logging
 import random
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from streamapp.errors import AgentFailed, RecordError, StreamAppError
 from streamapp.events import Event, log_event
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dedupe import Dedupe
-from streamapp.pipeline.lane import Entry, Inlet
+from streamapp.pipeline.lane import Entry, Inlet, Place
 from streamapp.pipeline.retry import FailureClass, Reason, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint
-from streamapp.records import RawRecord
+from streamapp.records import Outgoing, RawRecord
 
 if TYPE_CHECKING:
     from streamapp.pipeline.dead_letter import Stage
@@ -266,8 +267,22 @@ class AgentRun:
         self.engine.admit_window(lane)
 
     def forget_retries(self, inlet: Inlet, savepoint: Savepoint) -> None:
-        """The record is done: its attempts no longer count."""
-        inlet.retries.pop(cast("int", savepoint.record.offset()), None)
+        """The record is done: its attempts no longer count, unless its outputs are refused."""
+        savepoint.tries = inlet.retries.pop(cast("int", savepoint.record.offset()), None)
+
+    def condemned(self, inlet: Inlet, record: RawRecord) -> Exception | None:
+        """Return what `record` fails with because its outputs were refused; None when it may be tried."""
+        offset = cast("int", record.offset())
+        found = inlet.lane.condemned.get(Place(inlet.stage, offset))
+        if found is None or found.failure is None:
+            return None
+        if found.tries is not None:
+            inlet.retries[offset] = replace(found.tries)
+        return found.failure
+
+    def split_batch(self, inlet: Inlet, until: int) -> None:
+        """A batch that ended before `until` failed: its records come one by one."""
+        self._alone[inlet] = until
 
     def alone_until(self, inlet: Inlet, record: RawRecord | None) -> bool:
         """Return whether `record` belongs to a batch that failed and now comes record by record."""
@@ -294,7 +309,7 @@ class AgentRun:
             return  # dropped by a rewind or a revoke meanwhile: it will be read again, here or elsewhere
         if len(items) > 1:
             last = items[-1].record if isinstance(items[-1], Entry) else items[-1]
-            self._alone[inlet] = cast("int", last.offset()) + 1
+            self.split_batch(inlet, cast("int", last.offset()) + 1)
             self._put_back(inlet, items)
             return
         match classify(failure, permanent=self.retry.permanent, transient=self.retry.transient):
@@ -324,12 +339,6 @@ class AgentRun:
         letter = self.engine.burial.letter(self.spec, record, state, "permanent", failure, stage)
         if letter is not None:
             savepoint.send(letter)
-
-    def first_state(self, record: RawRecord, inlet: Inlet) -> RetryState:
-        """Return the attempts of a record whose output was refused: the one that made it."""
-        state = inlet.retries.pop(cast("int", record.offset()), None) or RetryState(started=self.engine.clock.monotonic())
-        self._count(state, "sink")
-        return state
 
     def _new_state(self, savepoint: Savepoint) -> RetryState:
         # No clock is read when a record starts; the watch over records in hand knows how long this one has been there.
@@ -386,18 +395,25 @@ class AgentRun:
     ) -> None:
         """The record's dead letter and its offset go into one unit; a record that may not be buried stops its partition."""
         lane = inlet.lane
-        letter = self.engine.burial.letter(self.spec, record, state, reason, failure, stage)
+        letter: Outgoing | None = None
+        found = lane.condemned.get(Place(inlet.stage, cast("int", record.offset()))) if lane.condemned else None
+        refused = 0 if found is None else found.letters
+        if refused < 2:
+            letter = self.engine.burial.letter(self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None)
         if letter is None:
+            why = "has no dead-letter topic" if refused < 2 else f"cannot write its dead letter, {self.spec.dlq} refuses it"
             self._put_back(inlet, [item])
             lane.pause(f"stopped at {record.offset()} by {self.name}: {type(failure).__name__}")
             log_event(
                 log, logging.ERROR, Event.LANE_STALLED,
-                f"{lane}@{record.offset()}: agent {self.name} has no dead-letter topic, so its partition stands here: "
+                f"{lane}@{record.offset()}: agent {self.name} {why}, so its partition stands here: "
                 f"{type(failure).__name__}: {_text(failure)}; mend the cause and restart the worker",
                 topic=lane.partition.topic, partition=lane.partition.number, offset=record.offset(), agent=self.name,
             )  # fmt: skip
             return
         savepoint = Savepoint(lane, record, exclusive=lane.exclusive, entry=item if isinstance(item, Entry) else None)
+        savepoint.stage = inlet.stage
+        savepoint.is_letter = True
         savepoint.send(letter)
         savepoint.is_open = False
         if isinstance(item, Entry):

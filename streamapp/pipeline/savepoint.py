@@ -11,6 +11,7 @@ from streamapp.records import Headers, Outgoing, RawRecord
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Entry, Lane
     from streamapp.pipeline.overlay import TablePartition
+    from streamapp.pipeline.retry import RetryState
 
 Writes = "dict[tuple[TablePartition, bytes], bytes | None]"
 
@@ -32,7 +33,30 @@ class Savepoint:
     whose writes it sees.
     """
 
-    __slots__ = ("below", "entry", "exclusive", "is_open", "lane", "number", "outputs", "record", "writes")
+    __slots__ = (
+        "below",
+        "entry",
+        "exclusive",
+        "is_batch",
+        "is_letter",
+        "is_open",
+        "lane",
+        "number",
+        "outputs",
+        "record",
+        "stage",
+        "tries",
+        "writes",
+    )
+    # These four are set where they say something, and looked at only when an output was refused: none costs a normal record.
+    stage: int
+    """Which of the lane's agents works on the record; unset where there is one."""
+    is_batch: bool
+    """Set when it covers several records, of which `record` is the last."""
+    is_letter: bool
+    """Set when it holds the record's dead letter."""
+    tries: RetryState | None
+    """The record's failed attempts before this one; unset where it never failed."""
 
     def __init__(self, lane: Lane, record: RawRecord, exclusive: bool, entry: Entry | None = None) -> None:
         self.lane = lane

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.overlay import TablePartition
     from streamapp.pipeline.ticks import Ticks
+    from streamapp.pipeline.unit_of_work import Tick
 
 
 class LineBusy(BaseException):
@@ -31,11 +32,13 @@ class TickSavepoint(Savepoint):
     From its first touch of a line to its admission it has that line to itself.
     """
 
-    __slots__ = ("held", "name", "now_ms", "numbers", "ticks")
+    __slots__ = ("held", "name", "now_ms", "numbers", "tick", "ticks")
 
     def __init__(self, ticks: Ticks, name: str, held: list[Lane], now_ms: int) -> None:
         self.ticks = ticks
         self.name = name
+        self.tick: Tick | None = None
+        """Set once it is over: what is run again when its unit is dropped."""
         self.held: list[Lane] = []
         self.numbers: dict[Lane, int] = {}
         """The lanes whose offset its unit has to carry, under the number of when it began there: what it read is of that one."""

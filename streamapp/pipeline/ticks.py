@@ -126,6 +126,7 @@ class Ticks:
                 self._send_spare(savepoint.outputs or [])
                 return True
             savepoint.numbers[anchor] = anchor.number
+        savepoint.tick = tick
         return self._admission.admit_tick(savepoint, list(savepoint.numbers.items()), tick)
 
     def _anchor(self) -> Lane | None:

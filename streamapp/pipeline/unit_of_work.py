@@ -11,6 +11,7 @@ from streamapp.records import Outgoing
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.overlay import TablePartition
+    from streamapp.pipeline.savepoint import Savepoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,21 @@ class Tick:
 class UnitOfWork:
     """Collected under the engine's lock until it is closed; then the transaction thread alone has it."""
 
-    __slots__ = ("dirty", "lanes", "numbers", "opened_at", "outbox", "produced", "records", "size_bytes", "ticks")
+    __slots__ = (
+        "culprit",
+        "dirty",
+        "lanes",
+        "numbers",
+        "opened_at",
+        "outbox",
+        "pieces",
+        "produced",
+        "records",
+        "sifted",
+        "size_bytes",
+        "ticks",
+        "writers",
+    )
 
     def __init__(self) -> None:
         self.opened_at: float | None = None
@@ -43,6 +58,14 @@ class UnitOfWork:
         self.size_bytes = 0
         """Bytes of the overlay, roughly: keys and values written."""
         self.ticks: list[Tick] = []
+        self.sifted = False
+        """Whether its outputs leave savepoint by savepoint, to find the one whose output the broker refuses."""
+        self.pieces: list[tuple[Savepoint, list[Outgoing]]] = []
+        """Of a sifted unit: who made which outputs."""
+        self.writers: dict[tuple[TablePartition, bytes], Savepoint] = {}
+        """Of a sifted unit: who wrote a key last."""
+        self.culprit: Savepoint | None = None
+        """Whose output was refused."""
 
     @property
     def is_empty(self) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnsupported
 from streamapp.kafka import client_config, versions
-from streamapp.kafka.versions import require_fencing
+from streamapp.kafka.versions import await_broker
 from streamapp.worker.lifecycle import exit_code
 from tests.support.counting import orders
 from tests.support.engine_rig import EngineRig
@@ -21,7 +21,7 @@ FUTURE = patch.object(versions, "FENCING_COMMIT", 1_000)
 
 
 async def test_the_real_broker_passes(rig: EngineRig) -> None:
-    require_fencing(client_config.admin(rig.settings("w1")), Deadline.after(20))
+    await_broker(client_config.admin(rig.settings("w1")), Deadline.after(20), fencing=True)
 
 
 async def test_one_that_is_too_old_ends_the_start_with_exit_2(rig: EngineRig, capsys: pytest.CaptureFixture[str]) -> None:

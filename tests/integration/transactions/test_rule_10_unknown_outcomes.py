@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
+from streamapp.events import Event
 from tests.support.counting import orders
 from tests.support.engine_rig import EngineRig
 from tests.support.group_rig import Group
@@ -90,7 +91,8 @@ async def test_a_process_that_died_between_commit_and_apply_restores_the_tail_on
     assert await child.ended() == -9
     again = await group.member("w1", group.sums(source, out, dedupe=False)).start()
     await again.holds(1)
-    restored = group.events.fields("restore_finished")[-1]
-    assert 0 < restored["records"] <= 3, "the store had all but what the dying commit wrote"
+    restored = group.events.fields(Event.RESTORE_FINISHED)[-1]
+    records = restored["records"]
+    assert isinstance(records, int) and 0 < records <= 3, "the store had all but what the dying commit wrote"
     await group.caught_up(source)
     await group.check(again.job)

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, BrokerUnsupported, ConfigurationError
 from streamapp.kafka import versions
-from streamapp.kafka.versions import require_fencing
+from streamapp.kafka.versions import await_broker
 
 CONFIG = {"bootstrap.servers": "broker:9092"}
 
@@ -48,31 +48,31 @@ def told(monkeypatch: pytest.MonkeyPatch, *lines: str, failures: int = 0) -> Ans
 
 def test_kafka_2_5_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     told(monkeypatch, "ApiKey Produce (0) Versions 0..8", "ApiKey TxnOffsetCommit (28) Versions 0..3")
-    require_fencing(CONFIG, Deadline.after(5))
+    await_broker(CONFIG, Deadline.after(5), fencing=True)
 
 
 def test_kafka_2_4_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     told(monkeypatch, "ApiKey Produce (0) Versions 0..8", "ApiKey TxnOffsetCommit (28) Versions 0..2")
-    with pytest.raises(BrokerUnsupported, match=r"broker:9092.* 2\.5 .*processing_guarantee=at_least_once"):
-        require_fencing(CONFIG, Deadline.after(5))
+    with pytest.raises(BrokerUnsupported, match=r"broker:9092.* 2\.5 .*STREAMAPP_PROCESSING_GUARANTEE=at_least_once"):
+        await_broker(CONFIG, Deadline.after(5), fencing=True)
 
 
 def test_a_broker_without_transactions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     told(monkeypatch, "ApiKey Produce (0) Versions 0..2")
     with pytest.raises(BrokerUnsupported):
-        require_fencing(CONFIG, Deadline.after(5))
+        await_broker(CONFIG, Deadline.after(5), fencing=True)
 
 
 def test_a_refused_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = told(monkeypatch, "ApiKey TxnOffsetCommit (28) Versions 0..4", failures=2)
-    require_fencing(CONFIG, Deadline.after(5))
+    await_broker(CONFIG, Deadline.after(5), fencing=True)
     assert answers.asked == 3
 
 
 def test_a_broker_that_never_answers_is_unreachable_and_not_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
     told(monkeypatch, failures=1_000_000)
     with pytest.raises(BrokerUnreachable, match="broker:9092"):
-        require_fencing(CONFIG, Deadline.after(0.01))
+        await_broker(CONFIG, Deadline.after(0.01), fencing=True)
 
 
 def test_being_too_old_is_a_matter_of_configuration() -> None:

@@ -25,6 +25,9 @@ class Listener:
     def still_owned(self, unit: UnitOfWork) -> list[Lane]:
         return []
 
+    def superseded(self, unit: UnitOfWork, partition: TablePartition) -> bool:
+        return False
+
     def unit_committed(self, unit: UnitOfWork, refused: dict[TablePartition, Exception]) -> None: ...
 
     def units_dropped(self, cause: Exception, units: Sequence[UnitOfWork], *, unknown: bool) -> None: ...

@@ -1,0 +1,147 @@
+"""Rule 12: what is committed stays committed when the disk refuses it: restored from the changelog's tail, never processed again."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import Producer
+
+from streamapp.faults import FaultPoint
+from streamapp.pipeline.cursor import Cursor
+from streamapp.pipeline.lane import LaneState
+from streamapp.records import Partition
+from tests.support.counting import orders
+from tests.support.engine_rig import EngineRig, Worker
+
+
+def refuse_next(worker: Worker, partition: int, first: Callable[[], object] = lambda: None) -> list[int]:
+    """Have the store of a table partition refuse its next batch as a full disk does; `first` is called before."""
+    store: Any = worker.lanes[Partition(worker.job.source, partition)].tables["counts"].store
+    refused: list[int] = []
+
+    def apply(writes: object, offset: object, **more: object) -> None:
+        first()
+        refused.append(1)
+        store._failed = True
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    store.apply = apply
+    return refused
+
+
+async def test_its_records_are_not_run_again_and_the_tail_is_restored(rig: EngineRig) -> None:
+    rig.make(partitions=2)
+    rig.feed(orders(200, keys=200))
+    worker = await rig.start()
+    await rig.caught_up()
+    counted: list[int] = []
+    worker.before = lambda value, cursor: counted.append(value["i"])
+    before = len(rig.clients.calls)
+    refused = refuse_next(worker, 0)
+    rig.feed(orders(10, first=200))
+    await worker.until(lambda: bool(rig.events("apply_failed")), "refused")
+    await worker.ready(2)
+    await rig.caught_up()
+    assert refused == [1]
+    assert sorted(counted) == list(range(200, 210)), "each was counted once"
+    sought = [call.args[0] for call in rig.clients.calls[before:] if call.name == "seek"]
+    assert {row.partition for row in sought} == {0, 1}
+    # All five of the partition were in the unit; its offset is where it goes on.
+    assert [row.offset for row in sought if row.partition == 0] == [105]
+    restored = [event for event in rig.events("restore_finished")[2:] if event["partition"] == 0]
+    assert restored and 0 < restored[0]["records"] <= 5
+    rig.feed(orders(10, first=210))
+    await rig.caught_up()
+    assert rig.wrong() == []
+    assert worker.table() == rig.due_counts()
+
+
+async def test_the_record_in_hand_runs_again_and_reads_what_was_committed(rig: EngineRig) -> None:
+    rig.make(partitions=1)
+    rig.feed(orders(10, keys=1))
+    worker = await rig.start()
+    await rig.caught_up()
+    standing, go = threading.Event(), threading.Event()
+
+    def stand() -> None:
+        standing.set()
+        assert go.wait(20)
+
+    refuse_next(worker, 0, stand)
+    read: list[int] = []
+
+    def look(value: dict[str, Any], cursor: Cursor) -> None:
+        if value["i"] == 15:
+            read.append(int(worker.engine.table("counts").get(b"0") or 0))
+
+    worker.before = look
+    rig.feed(orders(5, keys=1, first=10))
+    try:
+        await worker.until(standing.is_set, "committed, and not on the disk")
+        rig.feed(orders(1, keys=1, first=15))
+        await worker.until(lambda: bool(read), "the next record reads")
+    finally:
+        go.set()
+    await worker.until(lambda: len(read) == 2, "it runs again")
+    await rig.caught_up()
+    assert read == [15, 15], "the overlay, then the restored store"
+    assert rig.wrong() == []
+    assert worker.table() == rig.due_counts()
+
+
+async def test_a_line_whose_disk_stays_full_does_not_hold_up_the_others(rig: EngineRig) -> None:
+    rig.make(partitions=2)
+    rig.feed(orders(20))
+    worker = await rig.start()
+    await rig.caught_up()
+    full = True
+    opened = worker.stores.open
+
+    def no_space(table: str, partition: int, changelog_id: str) -> Any:
+        if full and partition == 0:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return opened(table, partition, changelog_id)
+
+    worker.stores.open = no_space  # type: ignore[method-assign]  # the disk's part
+    refuse_next(worker, 0)
+    rig.feed(orders(20, first=20))
+    await worker.until(lambda: bool(rig.events("lane_stalled")), "one stands")
+    await worker.until(lambda: worker.committed(1) == 20, "the other goes on")
+    stalled = worker.lanes[Partition(rig.job.source, 0)]
+    assert stalled.state is LaneState.RESTORING
+    full = False
+    await rig.caught_up()
+    await worker.ready(2)
+    assert rig.wrong() == []
+    assert worker.table() == rig.due_counts()
+
+
+async def test_a_batch_of_an_earlier_assignment_is_not_written_over_a_later_owners_work(rig: EngineRig) -> None:
+    rig.make(partitions=1)
+    rig.feed(orders(4, keys=1))
+    worker = await rig.start(session_timeout=3.0)
+    await rig.caught_up()
+    standing = rig.stop_at(FaultPoint.AFTER_COMMIT)
+    rig.feed(orders(4, keys=1, first=4))
+    await worker.until(standing.reached.is_set, "committed, and not applied")
+    await asyncio.to_thread(rig.take_over, partitions=1)
+    await worker.until(lambda: bool(rig.events("assignment_lost")), "lost")
+    other = Producer({"bootstrap.servers": rig.bootstrap})
+    other.produce(rig.job.changelog, b"1000", b"0", 0)
+    assert other.flush(20) == 0
+    restores = len(rig.events("restore_finished"))
+    where = Partition(rig.job.source, 0)
+    await worker.until(
+        lambda: where in worker.lanes and worker.lanes[where].state is LaneState.RESTORING and worker.committed(0) == 8,
+        "it is ours again",
+    )
+    assert len(rig.events("restore_finished")) == restores, "no restore writes beside the batch that may come"
+    standing.release()
+    await worker.ready(1)
+    rig.feed(orders(1, keys=1, first=8))
+    await rig.caught_up()
+    assert worker.table() == {"0": 1001}

@@ -37,8 +37,9 @@ class Refused:
         if culprit is None:
             self._sift(unit, cause)
             return list(ticks)
-        with self._admission.lock:
-            self._admission.isolating.clear()
+        if not getattr(culprit, "is_batch", False):  # else the search goes on among its records
+            with self._admission.lock:
+                self._admission.isolating.clear()
         if isinstance(culprit, TickSavepoint):
             # Run again it would be refused again, for ever; a timer has no dead letter.
             log_event(log, logging.ERROR, Event.TASK_FAILED, f"{culprit.name}: its output was refused, it is left out: {cause}")

@@ -109,12 +109,13 @@ async def test_what_goes_down_with_its_unit_is_run_again_once(rig: EngineRig) ->
     await settled(rig, worker)
     refused = error(22, abort=True)  # ILLEGAL_GENERATION
     rig.clients.tamper_producer = on("send_offsets_to_transaction", raising(refused))
-    await worker.engine.tick(writing(worker, b"7"), name="a table's", on_leader=True)
+    await worker.engine.tick(writing(worker, b"7"), name="a table's")
     await worker.engine.tick(saying(worker, -1), name="a sender's")
     worker.engine.send(said(worker, -2))
     await worker.until(lambda: worker.counters["aborts"] == 1, "aborted")
     await worker.until(lambda: sorted(rig.visible()) == [-2, -1], "sent once")
     await worker.until(lambda: worker.table().get(KEY.decode()) == 7, "written")
+    assert len([client for client in rig.clients.clients if client not in rig.clients.producers]) == 1, "a send went unfenced"
 
 
 async def test_the_leader_leads_while_its_lane_waits_out_a_backoff(rig: EngineRig) -> None:

@@ -107,12 +107,14 @@ async def test_what_goes_down_with_its_unit_is_run_again_once(rig: EngineRig) ->
     rig.make(partitions=2)
     worker = await rig.start()
     await settled(rig, worker)
+    lane = next(iter(worker.lanes.values()))
+    number = lane.number
     refused = error(22, abort=True)  # ILLEGAL_GENERATION
     rig.clients.tamper_producer = on("send_offsets_to_transaction", raising(refused))
     await worker.engine.tick(writing(worker, b"7"), name="a table's")
     await worker.engine.tick(saying(worker, -1), name="a sender's")
     worker.engine.send(said(worker, -2))
-    await worker.until(lambda: worker.counters["aborts"] == 1, "aborted")
+    await worker.until(lambda: lane.number != number and lane.running, "aborted and rewound")
     await worker.until(lambda: sorted(rig.visible()) == [-2, -1], "sent once")
     await worker.until(lambda: worker.table().get(KEY.decode()) == 7, "written")
     assert len([client for client in rig.clients.clients if client not in rig.clients.producers]) == 1, "a send went unfenced"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections import deque
@@ -92,33 +91,31 @@ class AgentRun:
             if cursor.interrupted is not None:
                 task.uncancel()  # the agent swallowed its cancellation: it is over all the same
             cursor.reset()
-            # Around all of it: a unit may also be dropped while a life that failed waits for the next record.
-            with contextlib.suppress(Rewound):
-                await self._live(cursor, task)
-
-    async def _live(self, cursor: Cursor, task: asyncio.Task[None]) -> None:
-        """Run the agent's function once. Raises Rewound."""
-        try:
-            await self.spec.run(cursor)
-            if cursor.savepoint is None and cursor.record is None:
-                await self._took_nothing(cursor, None)
-            cursor.finish()
-        except asyncio.CancelledError as cancelled:
-            if self._stopping or (cursor.interrupted is None and task.cancelling()):
+            try:
+                await self.spec.run(cursor)
+                if cursor.savepoint is None and cursor.record is None:
+                    await self._took_nothing(cursor, None)
+                cursor.finish()
+            except Rewound:
+                continue
+            except asyncio.CancelledError as cancelled:
+                if self._stopping or (cursor.interrupted is None and task.cancelling()):
+                    raise
+                if cursor.interrupted is None:
+                    # Nobody cancelled the actor: the agent awaited something that was. Left alone, it would end the actor.
+                    failure: Exception = AgentFailed("the agent awaited something that was cancelled")
+                    failure.__cause__ = cancelled
+                    await self._raised(cursor, failure)
+                    continue
+                if isinstance(cursor.interrupted, Exception):
+                    cursor.fail(cursor.interrupted)
+            except (MemoryError, RecursionError) as failure:
+                if isinstance(failure, RecursionError):
+                    cursor.fail(failure)
+                    continue
                 raise
-            if cursor.interrupted is None:
-                # Nobody cancelled the actor: the agent awaited something that was. Left alone, it would end the actor.
-                failure: Exception = AgentFailed("the agent awaited something that was cancelled")
-                failure.__cause__ = cancelled
+            except Exception as failure:  # user code: whatever it raises is this record's failure
                 await self._raised(cursor, failure)
-            elif isinstance(cursor.interrupted, Exception):
-                cursor.fail(cursor.interrupted)
-        except RecursionError as failure:
-            cursor.fail(failure)
-        except MemoryError:
-            raise
-        except Exception as failure:  # user code: whatever it raises is this record's failure
-            await self._raised(cursor, failure)
 
     async def _raised(self, cursor: Cursor, failure: Exception) -> None:
         if cursor.savepoint is not None:

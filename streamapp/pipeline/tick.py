@@ -60,6 +60,12 @@ class TickSavepoint(Savepoint):
     def headers(self) -> Headers:
         return []
 
+    def _ended(self, what: str) -> str:
+        return (
+            f"{what} for a run of {self.name} after that run was over: a task that outlives its timer's run cannot join it; "
+            "await the task in the timer, or start it without the timer's context"
+        )
+
     def partition_of(self, table: str, key: bytes) -> TablePartition:
         if not self.is_open:
             raise SavepointEnded(self._ended(f"access of table {table}"))
@@ -79,12 +85,6 @@ class TickSavepoint(Savepoint):
         lane.line.holder = self
         self.held.append(lane)
         self.numbers |= {other: other.number for other in lane.line.lanes if other.running}
-
-    def _ended(self, what: str) -> str:
-        return (
-            f"{what} for a run of {self.name} after that run was over: a task that outlives its timer's run cannot join it; "
-            "await the task in the timer, or start it without the timer's context"
-        )
 
     def release(self) -> None:
         """Let the lines go."""

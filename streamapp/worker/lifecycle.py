@@ -68,7 +68,6 @@ class EngineService(Service):
             await engine.stop()
             return
         self._engine = engine
-        self.rebalances.start()
         await engine.start()
         self.app.engine_started(engine)
         self.add_future(self._watch(engine))

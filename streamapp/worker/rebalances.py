@@ -38,12 +38,8 @@ class Rebalances:
         self._sensed: Any = None
         """What the sensors returned at the start of the rebalance."""
 
-    def start(self) -> None:
-        """Call handlers from now on."""
-        self._calling = asyncio.get_running_loop().create_task(self._call_all(), name="rebalance handlers")
-
     async def stop(self) -> None:
-        """Let the handlers of what happened end, for a few seconds. The engine is stopped before. May come before `start`."""
+        """Let the handlers of what happened end, for a few seconds. The engine is stopped before."""
         calling, self._calling = self._calling, None
         if calling is None:
             return
@@ -56,9 +52,9 @@ class Rebalances:
     def on_assigned(self, partitions: set[Partition]) -> None:
         if not self._goes_on:
             self._goes_on = True
-            self._coming.put_nowait(self._begun)
+            self._call(self._begun)
         self._restoring |= partitions
-        self._coming.put_nowait(self._returned)
+        self._call(self._returned)
         if partitions:
             self._tell(self._app.on_partitions_assigned, _tps(partitions))
         self._end_if_restored()
@@ -77,7 +73,7 @@ class Rebalances:
     def _end_if_restored(self) -> None:
         if self._goes_on and not self._restoring:
             self._goes_on = False
-            self._coming.put_nowait(self._ended)
+            self._call(self._ended)
             self._tell(self._app.on_rebalance_complete)
 
     # --- what is called
@@ -86,7 +82,12 @@ class Rebalances:
         async def send() -> None:
             await signal.send(*arguments)
 
-        self._coming.put_nowait(send)
+        self._call(send)
+
+    def _call(self, what: Callable[[], Awaitable[None]]) -> None:
+        if self._calling is None:
+            self._calling = asyncio.get_running_loop().create_task(self._call_all(), name="rebalance handlers")
+        self._coming.put_nowait(what)
 
     async def _begun(self) -> None:
         self._app.rebalancing = True

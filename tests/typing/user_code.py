@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import assert_type
 
 import msgspec
+from faust.web import Request, Response, View
 
 from streamapp import Agent, Event, Retry, Stream, StreamApp, Table, Topic, current_event
 
@@ -70,6 +71,17 @@ async def every_second() -> None:
 @app.task
 async def at_start() -> None:
     await price.cast(Order("1", "ann", 5))
+
+
+@app.crontab("0 * * * *", on_leader=True)
+async def each_hour(given: StreamApp) -> None:
+    totals["hours"] += 1
+    assert_type(given.is_leader(), bool)
+
+
+@app.page("/totals/")
+async def page(view: View, request: Request) -> Response:
+    return view.json({"ann": totals["ann"]})
 
 
 def uses(table: Table[str, int]) -> int:

@@ -14,12 +14,13 @@ from typing import Final, Self
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import KafkaException
 
 from tests.support.concurrent_reader import ConcurrentReader
 from tests.support.ledger import DEMAND, DLQ, ORDERS, PRICED, TOPICS, TOTALS, Rules, check
 from tests.support.orders import Fed, OrderPlan, feed_all
 from tests.support.topic_reader import caught_up, read_history
-from tests.support.topics import committed_offsets, create_topic, delete_topics, wait_until
+from tests.support.topics import PATIENCE, committed_offsets, create_topic, delete_topics, wait_until
 from tests.support.verdict import Verdict
 from tests.support.workers import Worker, Workers
 
@@ -64,9 +65,9 @@ class OrderJob:
             worker.ready(READY)
         return started
 
-    def processed(self) -> int:
+    def processed(self, deadline: float = PATIENCE) -> int:
         """Return how many orders are done: nothing but records is in `orders`, so offsets count them."""
-        return sum(committed_offsets(self.bootstrap, self.app_id, [ORDERS]).values())
+        return sum(committed_offsets(self.bootstrap, self.app_id, [ORDERS], deadline=deadline).values())
 
     def wait_processed(self, count: int, deadline: float = DONE) -> None:
         wait_until(
@@ -77,8 +78,18 @@ class OrderJob:
 
     def wait_for_progress(self, worker: Worker, *, beyond: int, deadline: float = DONE) -> None:
         """Wait until more than `beyond` orders are done, or `worker` has died on the way."""
+
+        def moved() -> bool:
+            if not worker.alive:
+                return True
+            try:
+                return self.processed(deadline=1.0) > beyond
+            except KafkaException:
+                # The worker died in the middle of a transaction: its offsets are not told before that has ended.
+                return not worker.alive
+
         wait_until(
-            lambda: not worker.alive or self.processed() > beyond,
+            moved,
             deadline=deadline,
             why=lambda: f"still {self.processed()} orders done\n{self.workers.tails()}",
         )

@@ -125,7 +125,7 @@ class KafkaAdmin:
                         found[topic] = None
                     refused = failure
             if refused is not None and len(found) < len(set(topics)):
-                self._try_on(refused, deadline, f"{what} of topic {left[0]} was not told")
+                self._try_on(refused, deadline, f"topic {left[0]}: {what} could not be read")
         return found
 
     def _try_on(self, failure: Exception, deadline: Deadline, what: str) -> None:

@@ -73,3 +73,11 @@ def test_a_missing_topic_that_may_not_be_created_refuses_and_says_how_to_create_
     for part in (name, "STREAMAPP_TOPIC_ALLOW_DECLARE", "2 partitions", "cleanup.policy="):
         assert part in line
     assert partitions_of(word_app.bootstrap, [name]) == {name: 0}
+
+
+def test_a_topic_that_the_broker_will_not_make_refuses_with_its_reason(word_app: WordApp) -> None:
+    name = f"{word_app.app_id}-odd"
+    word_app.declare(more=f'\napp.topic("{name}", partitions=1, config={{"cleanup.policy": "sometimes"}})\n')
+    line = refused(word_app)
+    for part in (f"topic {name} cannot be created", "cleanup.policy"):
+        assert part in line

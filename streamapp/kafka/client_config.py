@@ -198,6 +198,9 @@ def _connection(settings: Settings, client_id: str) -> ClientConfig:
         # A peer that vanished without a word (a cut cable) shows within the system's keepalive time.
         "socket.keepalive.enable": True,
         "log.connection.close": False,
+        # With the default, rebootstrap, send_offsets never returned once all connections had been cut; and a consumer without a broker
+        # tries, and logs, 20 times a second whatever its backoff says.
+        "metadata.recovery.strategy": "none",
         "security.protocol": broker.security_protocol,
     }
     if broker.security_protocol.startswith("sasl_"):
@@ -275,8 +278,6 @@ def _producer(settings: Settings, client_id: str, max_message_bytes: int | None)
         "retry.backoff.max.ms": _ms(_RETRY_BACKOFF_AT_MOST),
         # send_offsets is bounded by this alone: its own timeout of 1 s was seen to return after 30.5 s.
         "socket.timeout.ms": _ms(min(_REQUEST_TIMEOUT, transaction.transaction_timeout / 4)),
-        # With the default, rebootstrap, send_offsets never returned once all connections had been cut.
-        "metadata.recovery.strategy": "none",
         "statistics.interval.ms": 0,
     }
 

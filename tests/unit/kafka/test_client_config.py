@@ -114,6 +114,7 @@ SAFE_CONSUMER: Mapping[str, object] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "enable.partition.eof": True,
+    "metadata.recovery.strategy": "none",
 }
 SAFE_PRODUCER: Mapping[str, object] = {
     "acks": "all",

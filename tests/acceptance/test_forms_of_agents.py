@@ -16,7 +16,7 @@ from tests.support.topics import committed_offsets, wait_until
 
 SOURCES = {
     **dict.fromkeys(
-        ("events", "items", "current", "yields", "take", "overlap", "careless", "both", "paints", "before", "raises"), 1
+        ("events", "items", "current", "yields", "take", "overlap", "careless", "both", "paints", "before", "raises", "moves"), 1
     ),
     "both-out": 1,
 }
@@ -29,6 +29,7 @@ def project(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with OwnProject(bootstrap, tmp_path_factory.mktemp("forms"), "forms", topics=SOURCES) as made:
         for name in ("events", "items", "current"):
             made.feed(name, {"n": 1}, {"n": 2}, key="ann", timestamp=AT, headers=[("h", b"1"), ("h", b"2")])
+        made.feed("moves", b'{ "a":1}', "skip", b"[ 2 ]", key="old", headers=[("h", b"1"), ("h", None)])
         made.feed("yields", 1, 2)
         made.feed("take", 1, 2, 3, 4, "bad", 6, 7)
         made.feed("careless", 1)
@@ -82,6 +83,16 @@ def test_items_are_pairs_of_key_and_value(project: OwnProject) -> None:
 
 def test_what_a_record_causes_has_its_timestamp_and_headers(project: OwnProject) -> None:
     assert [(rec.timestamp, rec.headers) for rec in project.wait_for("items-out", 2)] == [(AT, (("h", b"1"), ("h", b"2")))] * 2
+
+
+def test_a_filtered_record_is_done_and_a_forwarded_one_keeps_its_bytes_and_headers(project: OwnProject) -> None:
+    sent = project.wait_for("forwarded", 2)
+    assert [(rec.key, rec.value) for rec in sent] == [(b"new", b'{ "a":1}'), (b"new", b"[ 2 ]")]
+    assert {rec.headers for rec in sent} == {(("h", b"1"), ("h", None))}
+    moves = project.topic("moves")
+    wait_until(
+        lambda: committed_offsets(project.bootstrap, project.app_id, [moves]) == {(moves, 0): 3}, why=project.workers.tails
+    )
 
 
 # --- sinks

@@ -68,6 +68,19 @@ async def by_current_event(stream: Any) -> None:
 for out in ("items-out", "current-out"):
     topic(out)
 
+# --- values left out, and records sent on as they are
+
+forwarded = topic("forwarded")
+
+
+@app.agent(topic("moves"))
+async def forwarding(stream: Any) -> None:
+    async for _ in stream.filter(lambda value: value != "skip"):
+        event = current_event()
+        assert event is not None
+        await event.forward(forwarded, key="new")
+
+
 # --- yield to sinks
 
 sink_of_agent = topic("sink-agent", partitions=1)

@@ -63,10 +63,9 @@ def bare_consumer(
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
-            # An end is reported by an empty fetch, which the broker holds back for that long: half a second unless said.
-            "fetch.wait.max.ms": 20,
             "allow.auto.create.topics": False,
             "log_level": 0,
+            "fetch.wait.max.ms": 20,  # the end of a log shows by a fetch that comes back empty
             **options,
         }
     )

@@ -63,7 +63,7 @@ class TransactionalProducer(Protocol):
         ...
 
     def commit(self, deadline: Deadline) -> None:
-        """Commit. Raises CommitRefused (it is certain that it did not commit) or OutcomeUnknown."""
+        """Commit, again and again for as long as it may be. Raises OutcomeUnknown: whatever failed, only the broker knows."""
         ...
 
     def abort(self, deadline: Deadline) -> None:

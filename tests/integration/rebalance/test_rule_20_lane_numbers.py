@@ -84,7 +84,7 @@ async def test_a_record_stuck_over_a_rewind_can_neither_send_nor_write(rig: Engi
 
 async def test_a_record_stuck_while_its_partition_went_away_and_came_back_can_neither_send_nor_write(rig: EngineRig) -> None:
     rig.make(partitions=2)
-    first = rig.worker("w1", max_poll_interval=4.0, session_timeout=4.0)
+    first = rig.worker("w1", max_poll_interval=4.0, session_timeout=2.0)
     await first.start()
     await first.ready(2)
     second = await rig.start("w2", session_timeout=1.0)

@@ -23,7 +23,7 @@ async def test_no_other_thread_touches_a_consumer_over_commits_aborts_and_rebala
         return call.proceed()
 
     rig.clients.tamper_consumer = look
-    first = await rig.start("w1")
+    first = await rig.start("w1", session_timeout=2.0)
     rig.feed(orders(20))
     await rig.caught_up()
     second = await rig.start("w2", session_timeout=1.0)
@@ -48,7 +48,7 @@ async def test_no_other_thread_touches_a_consumer_over_commits_aborts_and_rebala
 
 async def test_a_revoke_commits_the_whole_unit_before_it_lets_go(rig: EngineRig) -> None:
     rig.make(partitions=2)
-    patient = {"commit_interval": 10.0, "max_poll_interval": 120.0}  # nothing but the revoke commits
+    patient = {"commit_interval": 10.0, "max_poll_interval": 120.0, "session_timeout": 2.0}  # nothing but the revoke commits
     first = await rig.start("w1", **patient)
     await first.ready(2)
     rig.feed(orders(20))

@@ -37,7 +37,7 @@ UNFENCED: dict[str, Callable[[EngineRig], bytes]] = {
 
 async def test_a_zombie_whose_membership_was_taken_over_cannot_commit(rig: EngineRig) -> None:
     rig.make(partitions=1)
-    worker = await rig.start()
+    worker = await rig.start(session_timeout=3.0)
     rig.feed(orders(10))
     await rig.caught_up()
     stop = rig.stop_before("send_offsets_to_transaction")

@@ -13,7 +13,7 @@ from tests.support.engine_rig import EngineRig
 async def test_a_unit_of_kept_and_lost_partitions_commits_nothing(rig: EngineRig) -> None:
     rig.make(partitions=2)
     # A revoke waits for the held commit at most a quarter of max_poll_interval, and then lets the partition go.
-    quick = {"session_timeout": 4.0, "max_poll_interval": 4.0}
+    quick = {"session_timeout": 2.0, "max_poll_interval": 4.0}
     first = await rig.start("w1", **quick)
     await first.ready(2)
     stop = rig.stop_at(FaultPoint.AFTER_FLUSH)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from streamapp.errors import Transient
 from streamapp.pipeline.cursor import Cursor
@@ -109,7 +109,7 @@ async def test_what_goes_down_with_its_unit_is_run_again_once(rig: EngineRig) ->
     await settled(rig, worker)
     lane = next(iter(worker.lanes.values()))
     number = lane.number
-    refused = error(22, abort=True)  # ILLEGAL_GENERATION
+    refused = error(KafkaError.ILLEGAL_GENERATION, abort=True)
     rig.clients.tamper_producer = on("send_offsets_to_transaction", raising(refused))
     await worker.engine.tick(writing(worker, b"7"), name="a table's")
     await worker.engine.tick(saying(worker, -1), name="a sender's")

@@ -399,6 +399,11 @@ class EngineRig:
         """Return the log lines of every event of that name."""
         return [record for record in self._caplog.records if getattr(record, "event", None) == name]
 
+    def rebuilds(self) -> list[str]:
+        """Return why producers were replaced. Slow commits are left out: a busy machine makes those."""
+        causes = [event["cause"] for event in self.events("producer_rebuilt")]
+        return [cause for cause in causes if cause != "coordinator_trouble"]
+
     async def close(self) -> None:
         for stop in self._stops:
             stop.release()

@@ -61,7 +61,7 @@ async def test_a_worker_fenced_twice_within_a_minute_stops_and_names_its_rival(r
     await asyncio.to_thread(rig.predecessor, "w1")
     rig.feed(orders(10, first=10))
     await rig.caught_up()
-    assert worker.counters["producer_rebuilds"] == 1, "fenced once: it takes its id back"
+    assert rig.rebuilds() == ["fenced"], "fenced once: it takes its id back"
     await asyncio.to_thread(rig.predecessor, "w1")
     rig.feed(orders(10, first=20))
     failure = await worker.failed()

@@ -11,12 +11,13 @@ from unittest.mock import patch
 import pytest
 from confluent_kafka import Consumer, KafkaError
 
+from streamapp.faults import FaultPoint
 from streamapp.kafka import changelog as changelog_module
 from streamapp.kafka import offsets as offsets_module
 from streamapp.pipeline import admission as admission_module
 from tests.support.counting import orders
 from tests.support.engine_rig import EngineRig
-from tests.support.tampering import Call, Client, Log, error, on, raising, slow, straight
+from tests.support.tampering import Call, Client, Log, error, on, raising, straight
 
 SLICED = ("flush", "commit_transaction", "abort_transaction")
 LONGEST = {"init_transactions": 5.0, "poll": 0.5, "committed": 5.0, "get_watermark_offsets": 5.0}
@@ -128,9 +129,12 @@ async def test_outputs_that_pile_up_behind_a_slow_commit_do_not_stop_the_worker(
     rig.make()
     worker = await rig.start(commit_interval=0.05)
     await worker.ready()
-    rig.clients.tamper_producer = on("commit_transaction", slow(0.25), times=1_000_000)
-    for first in range(0, 300, 100):
-        rig.feed(orders(100, first=first))
+    slow_one = rig.stop_at(FaultPoint.AFTER_FLUSH)
+    rig.feed(orders(10))
+    await worker.until(slow_one.reached.is_set, "a commit is under way")
+    rig.feed(orders(100, first=10))
+    await worker.until(lambda: not worker.engine.admission.gate_open, "the outputs behind it are at their bound")
+    slow_one.release()
     await rig.caught_up()
     assert worker.counters["aborts"] == 0
     assert rig.wrong() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from typing import Any
 
 import pytest
@@ -93,19 +94,21 @@ async def test_a_real_rival_that_insists_stops_the_worker(rig: EngineRig) -> Non
     rig.feed(orders(20))
     worker = await rig.start(session_timeout=3.0)
     await rig.caught_up()
-    rival = asyncio.create_task(asyncio.to_thread(_insist, rig, worker.engine.failure))
+    over = threading.Event()
+    rival = asyncio.create_task(asyncio.to_thread(_insist, rig, over))
     try:
         with pytest.raises(RivalWorker, match="another live worker has this worker id"):
             await worker.until(lambda: False, "stops")
     finally:
+        over.set()
         await rival
     assert rig.wrong() == []
 
 
-def _insist(rig: EngineRig, failure: asyncio.Future[BaseException]) -> None:
+def _insist(rig: EngineRig, over: threading.Event) -> None:
     """Take the static id over, and again when the worker took it back."""
     consumer: Consumer = rig.take_over(partitions=2)
-    while not failure.done():
+    while not over.is_set():
         message = consumer.poll(0.05)
         if message is not None and (error := message.error()) is not None and error.code() in _FENCED:
             consumer = rig.member()

@@ -416,6 +416,8 @@ class Group:
         for spec in self._line_tables(lane):
             number = lane.line.number
             wait = 1.0
+            if any(other.running and spec.name in other.tables for other in lane.line.lanes if other is not lane):
+                continue  # another topic's records write it just now: it is current, and nothing may be written beside them
             while lane in alive():
                 if self._is_in_flight(spec.name, number):
                     await asyncio.sleep(0.005)  # a condition of the transaction thread's, which has a deadline for it

@@ -580,6 +580,39 @@ async def test_two_topics_that_share_a_table_take_turns_and_nobody_starves() -> 
         assert first_right < 149  # it did not have to wait for all of the other's
 
 
+async def test_a_topic_that_is_sought_anew_keeps_the_table_that_another_topic_writes() -> None:
+    """Retention overtakes one topic of a line: its lane begins anew on the table as the other's records have it in hand."""
+    stands, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def left(value: bytes) -> None:
+        totals = bench.engine.table("totals")
+        totals.put(b"n", b"%d" % (int(totals.get(b"n") or b"0") + 1))
+
+    async def right(value: bytes) -> None:
+        totals = bench.engine.table("totals")
+        before = int(totals.get(b"n") or b"0")
+        stands.set()
+        await goes_on.wait()
+        totals.put(b"n", b"%d" % (before + 1))
+
+    agents = agent(each(left), name="l", topics=("left",)), agent(each(right), name="r", topics=("right",))
+    async with running(*agents, tables=[table("totals", "left", "right")]) as bench:
+        bench.broker.feed("left", 0, b"1", b"2", b"3")
+        await bench.caught_up()
+        bench.broker.feed("right", 0, b"1")
+        await stands.wait()
+        held = bench.engine.group.lanes[Partition("right", 0)].tables["totals"]
+        lane = bench.engine.group.lanes[Partition("left", 0)]
+        number = lane.number
+        bench.source.out_of_range(lane.partition)
+        await bench.until(lambda: lane.number != number and lane.running)
+        assert lane.tables["totals"] is held
+        goes_on.set()
+        bench.broker.feed("left", 0, b"4")
+        await bench.caught_up()
+        assert bench.store() == {b"n": b"5"} == bench.changelog()
+
+
 async def test_stop_is_prompt_with_nothing_in_hand_and_may_come_twice() -> None:
     async with running(agent(each(copy))) as bench:
         began = asyncio.get_running_loop().time()

@@ -102,10 +102,11 @@ async def test_one_that_the_client_itself_refuses_costs_one_abort(rig: EngineRig
     rig.make(out=SMALL_TOPIC)
     rig.feed(orders(60))
     worker = rig.worker(producer_max_request_size=1000, commit_interval=1.0)
-    worker.grown = growing(30, size=200_000)  # more than the dead letters' topic makes the producer take
+    worker.grown = growing(30, size=1_500_000)  # more than the dead letters' topic makes the producer take
     await worker.start()
     await rig.caught_up()
     assert buried(rig) == [30]
+    assert worker.counters["aborts"] == 1
     assert rig.wrong(without=[30]) == []
 
 

@@ -66,7 +66,8 @@ class Sweeper:
                 savepoint = self._ticks.savepoint("expiry", [lane])
                 for key in fresh:
                     savepoint.write(partition, key, None)
-                self._admission.admit_tick(savepoint, [(lane, lane.number)], None)
+                self._admission.admit_tick(savepoint, list(savepoint.numbers.items()), None)
+                savepoint.release()
             return
 
 

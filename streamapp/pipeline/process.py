@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STOP_TRIES = 3
+"""Times, a second apart, that an actor is told to end: a stop has ten seconds in all."""
+
 FRESH_START = 1.0
 """Seconds before a function that ended without a record is called again: a dependency that is away is not hammered."""
 
@@ -62,12 +65,19 @@ class AgentRun:
             task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        """Cancel the actors and wait for them. May be called twice."""
+        """Cancel the actors and wait for them, within STOP_TRIES seconds. May be called twice."""
         self._stopping = True
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks, self._tasks = set(self._tasks), []
+        for _ in range(STOP_TRIES):
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()  # again where the agent swallowed it
+            _, tasks = await asyncio.wait(tasks, timeout=1.0)
+        log_event(
+            log, logging.ERROR, Event.CLEANUP_FAILED,
+            f"agent {self.name} swallows its cancellation and does not end; it is left behind", agent=self.name,
+        )  # fmt: skip
 
     def restart(self, *, only: set[object] | None = None) -> None:
         """Make every actor start afresh (`only`: those that hold a record of these lanes): what they hold was dropped."""

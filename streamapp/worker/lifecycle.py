@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 READY_CHECK: Final = 0.2
 """Seconds between looks at the engine until it is ready; the listener usually says so first."""
+CLOSE_LOOP: Final = 3.0
+"""Seconds for what was left running on the loop to end."""
 GC_THRESHOLDS: Final = (50_000, 50, 50)
 """Python's collector costs as much as the work at some ten thousand records a second; nearly nothing here makes cycles."""
 
@@ -160,7 +162,8 @@ class _EndsByExitCode(mode.Worker):
         for task in tasks:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            if tasks:  # within a bound: one that swallows its cancellation must not keep the process
+                loop.run_until_complete(asyncio.wait(tasks, timeout=CLOSE_LOOP))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 

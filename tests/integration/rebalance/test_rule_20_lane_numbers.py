@@ -94,7 +94,10 @@ async def test_a_record_stuck_while_its_partition_went_away_and_came_back_can_ne
     rig.workers.remove(second)
     await first.until(lambda: moving in first.lanes and first.lanes[moving].running, "both at w1")
     stuck = stuck_in(first, moving.number)
-    rig.feed(orders(10, keys=2))
+    # The other partition's first: its records would wait for the one actor, which will be stuck.
+    rig.feed([order for order in orders(10, keys=2) if int(str(order["k"])) != moving.number])
+    await first.until(lambda: (first.committed(1 - moving.number) or 0) >= 5, "the other partition is done")
+    rig.feed([order for order in orders(10, keys=2) if int(str(order["k"])) == moving.number])
     await first.until(stuck.reached.is_set, "in hand")
     held = first.lanes[moving]
     second = await rig.start("w2", session_timeout=1.0)

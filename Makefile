@@ -5,6 +5,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Further arguments for pytest: make test PYTEST_ARGS="-k dedupe -x"
 PYTEST_ARGS ?=
+# Processes that share the tests, each with a broker of its own: they wait more than they work, so two cores carry three.
+JOBS ?= 3
 
 .PHONY: help setup lint unit test demo faults bench broker clean
 .DEFAULT_GOAL := help
@@ -42,7 +44,7 @@ unit: $(INSTALLED) ## the tests that need no broker, in seconds
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 test: $(INSTALLED) ## all tests; starts brokers of its own, the first time ever downloads Kafka (43 MB)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 # KEEP reaches the demo through the environment, from either side of the word make.
 demo: $(INSTALLED) ## the order processor on a real broker, with a crash in the middle; KEEP=1 leaves all of it running

@@ -18,8 +18,11 @@ STEPS = (
 
 @pytest.mark.timeout(240)
 def test_deaths_at_every_step_of_a_commit_lose_and_double_nothing(job: OrderJob) -> None:
-    fed = 0
-    for life, point in enumerate(STEPS, start=1):
+    job.start("w1")
+    fed = job.feed(4_000)
+    job.wait_processed(fed)
+    assert job.workers.stop() == {"w1": 0}
+    for life, point in enumerate(STEPS, start=2):
         worker = job.start("w1", crash_at=f"{point}:2")
         # Each feed takes at least one commit; the second of this life kills it.
         while worker.alive:
@@ -34,5 +37,5 @@ def test_deaths_at_every_step_of_a_commit_lose_and_double_nothing(job: OrderJob)
     assert verdict.counts.orders == fed
 
     # Committed and not applied: only that came back from the changelog. The table holds far more.
-    healed = job.restored(worker, life=len(STEPS) + 1)
+    healed = job.restored(worker, life=len(STEPS) + 2)
     assert 0 < sum(healed.values()) < verdict.counts.priced / 2, healed

@@ -47,7 +47,8 @@ async def test_a_zombie_whose_membership_was_taken_over_cannot_commit(rig: Engin
     stop.release()
     await worker.until(lambda: worker.counters["aborts"] > 0, "the broker refused the zombie's offsets")
     await rig.caught_up()
-    assert {event["cause"] for event in rig.events("transaction_aborted")} == {"CommitRefused"}
+    # What the broker refused first; that the partitions are lost may abort the next unit as well.
+    assert rig.events("transaction_aborted")[0]["cause"] == "CommitRefused"
     assert rig.wrong() == []
 
 

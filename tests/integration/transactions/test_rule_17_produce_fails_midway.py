@@ -39,10 +39,11 @@ class WithoutOffset:
 
 
 def forgetful(call: Call) -> Any:
-    told = call.kwargs.get("on_delivery")
-    if told is not None:
-        call.kwargs["on_delivery"] = lambda failure, message: told(failure, WithoutOffset())
-    return call.proceed()
+    topic, value, key, partition, *more = call.args
+    told = more[0] if more else None
+    if told is None:
+        return call.proceed()
+    return call.method(topic, value, key, partition, lambda failure, message: told(failure, WithoutOffset()), *more[1:])
 
 
 async def test_a_report_without_an_offset_costs_a_longer_restore_and_no_record(rig: EngineRig) -> None:

@@ -3,6 +3,7 @@
 STREAMAPP_TEST_CRASH_AT=after-commit                  SIGKILL to its own process when it first gets there
 STREAMAPP_TEST_CRASH_AT=after-flush:3                 the third time
 STREAMAPP_TEST_CRASH_AT=after-flush=raise             the unit of work is refused there, as a broker may refuse it
+STREAMAPP_TEST_CRASH_AT=after-flush=fence             the producer is of no more use there, as when the broker fenced it
 STREAMAPP_TEST_CRASH_AT=in-assign=stop                SIGSTOP: frozen until somebody sends SIGCONT
 STREAMAPP_TEST_CRASH_AT=after-flush=raise,abort-before-rewind    the first unit aborts, and the abort is where it dies
 """
@@ -20,7 +21,7 @@ from enum import StrEnum
 from typing import Final, NoReturn
 
 from streamapp import faults
-from streamapp.errors import CommitRefused, SettingInvalid
+from streamapp.errors import CommitRefused, ProducerUnusable, SettingInvalid
 from streamapp.faults import FaultPoint
 
 CRASH_AT: Final = "STREAMAPP_TEST_CRASH_AT"
@@ -34,6 +35,7 @@ class How(StrEnum):
 
     KILL = "kill"
     RAISE = "raise"
+    FENCE = "fence"
     STOP = "stop"
 
 
@@ -64,7 +66,7 @@ def _one(text: str) -> Crash:
     form = _FORM.fullmatch(text)
     if form is None or form["point"] not in list(FaultPoint) or (form["how"] or How.KILL) not in list(How):
         points = ", ".join(FaultPoint)
-        raise SettingInvalid(f"{CRASH_AT}={text}: must be point[:n][=kill|raise|stop], the point one of {points}")
+        raise SettingInvalid(f"{CRASH_AT}={text}: must be point[:n][=kill|raise|fence|stop], the point one of {points}")
     return Crash(FaultPoint(form["point"]), int(form["time"] or 1), How(form["how"] or How.KILL))
 
 
@@ -90,6 +92,8 @@ def _happen(crash: Crash) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         case How.RAISE:
             raise CommitRefused(f"{CRASH_AT}: refused at {crash.point}")
+        case How.FENCE:
+            raise ProducerUnusable(f"{CRASH_AT}: unusable at {crash.point}")
 
 
 def _die() -> NoReturn:

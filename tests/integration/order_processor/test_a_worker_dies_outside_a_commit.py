@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import shutil
 import signal
-import time
-from pathlib import Path
 
 import pytest
 
 from streamapp.faults import FaultPoint
 from tests.support.order_jobs import OrderJob
-from tests.support.topics import wait_until
 from tests.support.workers import Worker
 
 ABORT = f"{FaultPoint.AFTER_FLUSH}:2=raise"
-FREEZE = f"{FaultPoint.AFTER_SEND_OFFSETS}:2=stop"
 WHILE_IT_WORKS = (
     f"{FaultPoint.BEFORE_PRODUCE}:2",
     f"{FaultPoint.AFTER_APPLY}:2",
     f"{ABORT},{FaultPoint.ABORT_BEFORE_REWIND}",
     f"{ABORT},{FaultPoint.ABORT_AFTER_REWIND}",
+    f"{FaultPoint.AFTER_FLUSH}:2=fence,{FaultPoint.IN_PRODUCER_REBUILD}",
 )
-SUSPECT = 0.6
-"""Seconds of a commit after which its requests may have been sent twice: the producer is replaced."""
 
 
 def feed_until_death(job: OrderJob, worker: Worker) -> None:
@@ -62,27 +57,3 @@ def test_deaths_in_assign_in_restore_and_in_revoke(job: OrderJob) -> None:
         assert worker.wait(60) == -9, worker.tail()
     job.start("w1")
     job.finish()
-
-
-def test_a_death_while_the_producer_is_replaced(job: OrderJob) -> None:
-    worker = job.start("w1", crash_at=f"{FREEZE},{FaultPoint.IN_PRODUCER_REBUILD}")
-    fed = 0
-
-    def stopped_or_done() -> bool:
-        return is_stopped(worker) or job.processed() >= fed
-
-    while not is_stopped(worker):
-        fed = job.feed(300)
-        wait_until(stopped_or_done, why=worker.tail)
-    frozen = time.monotonic()
-    wait_until(lambda: time.monotonic() - frozen > SUSPECT, why=lambda: "the clock stands")
-    worker.resume()
-    assert worker.wait(60) == -9, worker.tail()
-    job.start("w1")
-    job.feed(300)
-    job.finish()
-
-
-def is_stopped(worker: Worker) -> bool:
-    status = Path(f"/proc/{worker.pid}/stat").read_text()
-    return status[status.rindex(")") + 2] == "T"

@@ -23,7 +23,8 @@ async def test_the_producer_takes_over_before_the_consumer_joins(rig: EngineRig)
     rig.feed(orders(10))
     await rig.start()
     await rig.caught_up()
-    assert rig.clients.names(*START)[:2] == ["init_transactions", "subscribe"]
+    called = rig.clients.names(*START)
+    assert set(called[: called.index("subscribe")]) == {"init_transactions"}
     assert rig.wrong() == [], "the dead one's transaction is over and its record invisible"
 
 

@@ -44,14 +44,14 @@ unit: $(INSTALLED) ## the tests that need no broker, in seconds
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 test: $(INSTALLED) ## all tests; starts brokers of its own, the first time ever downloads Kafka (43 MB)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore=tests/faults $(PYTEST_ARGS)
 
 # KEEP reaches the demo through the environment, from either side of the word make.
 demo: $(INSTALLED) ## the order processor on a real broker, with a crash in the middle; KEEP=1 leaves all of it running
 	$(BIN)/python -m tests.demo
 
-faults: $(INSTALLED) ## kill, pause, fence and cut at every step of a commit
-	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+faults: $(INSTALLED) ## the crash-point matrix: ten deaths at every fault point, alone and as one of three
+	$(BIN)/python -m pytest -n $(JOBS) --dist load tests/faults $(PYTEST_ARGS)
 
 bench: $(INSTALLED) ## measure throughput and latency side by side
 	$(BIN)/python -m tests.benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 import threading
@@ -267,8 +268,18 @@ def crashed(kind: StoreKind) -> StoreKind:
     assert isinstance(kind, RocksStores)
     here = kind._tables.parent
     there = here.with_name(f"{here.name}x")
-    shutil.copytree(here, there)
-    return RocksStores(there, kind._memory)
+    while True:
+        # A compaction may change the files while they are copied: only what stood still is the state of one moment.
+        with contextlib.suppress(shutil.Error, FileNotFoundError):
+            before = files(here)
+            shutil.copytree(here, there)
+            if files(here) == before:
+                return RocksStores(there, kind._memory)
+        shutil.rmtree(there, ignore_errors=True)
+
+
+def files(folder: Path) -> list[tuple[Path, int]]:
+    return sorted((path, path.stat().st_size) for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("persistent", [False, True], ids=["memory", "rocksdb"])

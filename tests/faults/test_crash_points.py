@@ -1,0 +1,91 @@
+"""The crash-point matrix: a worker dies at every named fault point, ten times each, alone and as one of three; nothing is lost or doubled.
+
+One run for each point: ten lives of worker w1, each of which dies there, one after the other, while orders keep coming. What is
+printed at the end is how many lives did; the contract is checked for the whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from dataclasses import dataclass
+
+import pytest
+
+from streamapp.faults import FaultPoint
+from tests.support.order_jobs import OrderJob
+from tests.support.topics import wait_until
+from tests.support.workers import Worker
+
+LIVES = 10
+SHORT_SESSION = {"STREAMAPP_SESSION_TIMEOUT": "6", "STREAMAPP_COMMIT_INTERVAL": "0.1"}
+ABORT = f"{FaultPoint.AFTER_FLUSH}:2=raise"
+FENCE = f"{FaultPoint.AFTER_FLUSH}:2=fence"
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a life is brought to a fault point."""
+
+    crash_at: str
+    loses_its_disk: bool = False
+    is_told_to_stop: bool = False
+
+
+DEATHS = {
+    FaultPoint.AFTER_FIRST_PRODUCE: Death(f"{FaultPoint.AFTER_FIRST_PRODUCE}:2"),
+    FaultPoint.BEFORE_PRODUCE: Death(f"{FaultPoint.BEFORE_PRODUCE}:2"),
+    FaultPoint.AFTER_FLUSH: Death(f"{FaultPoint.AFTER_FLUSH}:2"),
+    FaultPoint.AFTER_SEND_OFFSETS: Death(f"{FaultPoint.AFTER_SEND_OFFSETS}:2"),
+    FaultPoint.AFTER_COMMIT: Death(f"{FaultPoint.AFTER_COMMIT}:2"),
+    FaultPoint.MID_APPLY: Death(f"{FaultPoint.MID_APPLY}:2"),
+    FaultPoint.AFTER_APPLY: Death(f"{FaultPoint.AFTER_APPLY}:2"),
+    FaultPoint.IN_ASSIGN: Death(FaultPoint.IN_ASSIGN),
+    FaultPoint.MID_RESTORE: Death(FaultPoint.MID_RESTORE, loses_its_disk=True),
+    FaultPoint.IN_REVOKE_BEFORE_COMMIT: Death(FaultPoint.IN_REVOKE_BEFORE_COMMIT, is_told_to_stop=True),
+    FaultPoint.IN_REVOKE_AFTER_COMMIT: Death(FaultPoint.IN_REVOKE_AFTER_COMMIT, is_told_to_stop=True),
+    FaultPoint.ABORT_BEFORE_REWIND: Death(f"{ABORT},{FaultPoint.ABORT_BEFORE_REWIND}"),
+    FaultPoint.ABORT_AFTER_REWIND: Death(f"{ABORT},{FaultPoint.ABORT_AFTER_REWIND}"),
+    FaultPoint.IN_PRODUCER_REBUILD: Death(f"{FENCE},{FaultPoint.IN_PRODUCER_REBUILD}"),
+}
+UNREACHED_WITH_TRANSACTIONS = {FaultPoint.AFTER_CHANGELOG}
+"""At least once only: see tests/integration/transactions/test_at_least_once_order.py."""
+
+
+def test_every_point_is_in_the_matrix() -> None:
+    assert set(DEATHS) | UNREACHED_WITH_TRANSACTIONS == set(FaultPoint)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("others", [0, 2], ids=["alone", "one of three"])
+@pytest.mark.parametrize("point", list(DEATHS))
+def test_ten_deaths_at_a_point_lose_and_double_nothing(job: OrderJob, point: FaultPoint, others: int) -> None:
+    death = DEATHS[point]
+    job.start_ready("w1", *(f"w{number + 2}" for number in range(others)), **SHORT_SESSION)
+    job.wait_processed(job.feed(4_000))  # what a restore has to read
+    worker = job.workers["w1"]
+    assert worker.stop() == 0, worker.tail()
+    died = sum(_die(job, worker, death) for _ in range(LIVES))
+    job.start("w1", **SHORT_SESSION)
+    job.feed(300)
+    job.finish()
+    print(f"{point}, {others} others: {died} of {LIVES} lives ended there")
+    assert died == LIVES
+
+
+def _die(job: OrderJob, worker: Worker, death: Death) -> bool:
+    """Live until the fault point is met; orders keep coming."""
+    if death.loses_its_disk:
+        shutil.rmtree(worker.data_dir, ignore_errors=True)
+    job.start("w1", crash_at=death.crash_at, **SHORT_SESSION)
+    if death.is_told_to_stop:
+        wait_until(lambda: not worker.alive or "Ready" in worker.log_text().rpartition("--- w1")[2], why=worker.tail)
+        job.feed(200)
+        worker.send(signal.SIGTERM)
+        return worker.wait(60) == -9
+    for _ in range(60):
+        if not worker.alive:
+            break
+        fed = job.feed(200)
+        job.wait_for_progress(worker, beyond=fed - 1)
+    return worker.wait(60) == -9

@@ -6,15 +6,14 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import threading
 import tomllib
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 from streamapp.errors import ConfigurationError, ModuleShadowed, SettingInvalid, UserModuleFailed
 from streamapp.settings.fields import NAME_CHARACTERS, NAME_PATTERN, require_match
@@ -89,7 +88,7 @@ def import_modules(project: Project) -> list[str]:
     """Import every listed module and package with all its submodules, sorted, and return their names in the order of import.
 
     The project's folder goes first on `sys.path`. The app must exist by now: the modules say `from streamapp import app`
-    (`ProjectApp` sees to that). Raises UserModuleFailed: one could not be imported; ModuleShadowed: one is not the project's own.
+    (`project_app` sees to that). Raises UserModuleFailed: one could not be imported; ModuleShadowed: one is not the project's own.
     """
     root = str(project.root)
     sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]
@@ -189,37 +188,3 @@ def _what(error: BaseException) -> str:
         text = "<unprintable>"
     line = " ".join(text.split())
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
-
-
-class ProjectApp(Generic[App]):
-    """The project's app, built on first use.
-
-    The user's modules import the app while it is being built, so it exists, and `get` returns it, before the first of them is
-    imported. A build that failed stays failed: half of the modules hold the dead app, and a second try would register them twice.
-    """
-
-    def __init__(self, build: Callable[[Project], App]) -> None:
-        self._build = build
-        self._lock = threading.RLock()
-        self._app: App | None = None
-        self._failure: ConfigurationError | None = None
-        self.project: Project | None = None
-        self.imported: tuple[str, ...] = ()
-
-    def get(self, start: Path | None = None) -> App:
-        """Return the app; the first call finds the project from `start` (default: the working directory) and imports its modules.
-
-        Raises ConfigurationError of any kind, the same one on each call. Other threads wait until the modules are imported.
-        """
-        with self._lock:
-            if self._failure is not None:
-                raise self._failure
-            if self._app is None:
-                try:
-                    self.project = find_project(start or Path.cwd())
-                    self._app = self._build(self.project)
-                    self.imported = tuple(import_modules(self.project))
-                except ConfigurationError as error:
-                    self._failure = error
-                    raise
-            return self._app

@@ -17,9 +17,10 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from streamapp.errors import DecodeFailed, ValidationFailed
 from streamapp.pipeline.retry import chain
+from streamapp.pipeline.savepoint import DLQ_HEADER_PREFIX, travelling
 from streamapp.records import Headers, Outgoing, Position, RawRecord
 
-PREFIX: Final = "streamapp.dlq."
+PREFIX: Final = DLQ_HEADER_PREFIX
 STREAMS_PREFIX: Final = "__streams.errors."
 
 Stage: TypeAlias = Literal["decode", "validate", "handler", "sink", "table", "process"]
@@ -171,15 +172,8 @@ def bury(record: RawRecord, failure: Failure, *, writer: Writer, topic: DeadLett
     return Burial(outgoing, facts["id"], position, facts["exception.fingerprint"], tuple(draft.cut))
 
 
-def outgoing_headers(headers: Headers | None) -> Headers:
-    """Return the headers that travel on to what a record causes: the user's, not those of its replay."""
-    if not headers:
-        return []
-    return [header for header in headers if not header[0].startswith(PREFIX)]
-
-
 def _user_headers(headers: Headers, topic: DeadLetterTopic) -> Headers:
-    user = outgoing_headers(headers)
+    user = travelling(headers)
     if topic.streams_headers:
         user = [header for header in user if not header[0].startswith(STREAMS_PREFIX)]
     return user
@@ -566,7 +560,6 @@ __all__ = [
     "bury",
     "dead_letter_id",
     "fingerprint",
-    "outgoing_headers",
     "parse_id",
     "read_dead_letter",
     "record_size",

@@ -37,12 +37,6 @@ log = logging.getLogger(__name__)
 WATCH_INTERVAL = 0.25
 """Seconds between looks at records in hand and at expired marks."""
 
-EXPIRY_SCAN = 2_000
-"""Marks looked at in one step: some 3 ms of the loop."""
-
-TICK_TRIES = 100
-"""Times a timer's run is begun anew because a record was in hand where it touched a table."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:

@@ -111,9 +111,6 @@ class Group:
         self._asking.shutdown(wait=False, cancel_futures=True)
         self._giving.shutdown(wait=False, cancel_futures=True)
 
-    def table_partition(self, table: str, number: int) -> TablePartition | None:
-        return self._tables.get((table, number))
-
     def table_partitions(self, table: str) -> list[TablePartition]:
         """Return the partitions of `table` on this worker that are restored, in order."""
         running = {

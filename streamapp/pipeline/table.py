@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from streamapp.errors import OutsideWorker, UsageError
+from streamapp.errors import UsageError
 from streamapp.pipeline.savepoint import Savepoint, current_savepoint
 from streamapp.pipeline.tick import TickSavepoint
 
@@ -57,25 +57,3 @@ class TableHandle:
             raise UsageError(f"table {self.name}: a timer that wrote cannot iterate over the table before it is done")
         for partition in self._engine.table_partitions(self.name):
             yield from partition.store.items()
-
-
-class NoTable:
-    """Stands where a table is used without a running worker."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def get(self, key: bytes) -> bytes | None:
-        raise self._outside()
-
-    def put(self, key: bytes, value: bytes | None) -> None:
-        raise self._outside()
-
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        raise self._outside()
-
-    def _outside(self) -> OutsideWorker:
-        return OutsideWorker(
-            f"table {self.name} used outside a worker: its partitions live in the workers that own them; "
-            "read it from an agent, a timer or a page of a running worker"
-        )

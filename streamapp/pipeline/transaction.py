@@ -91,7 +91,6 @@ class TransactionThread:
         self._waiting: list[Future[bool]] = []
         self._closing: list[Lane] = []
         self._fenced_at: deque[float] = deque(maxlen=2)
-        self._began_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="kafka-txn", daemon=True)
 
     # --- called from other threads
@@ -127,10 +126,6 @@ class TransactionThread:
             self._thread.join(deadline.left)
         if admission.producer is not None:
             admission.producer.close()
-
-    @property
-    def idle_since_start(self) -> bool:
-        return self.commits == 0
 
     # --- the thread
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamapp.errors import ConfigurationError, ModuleShadowed, SettingInvalid, UserModuleFailed
-from streamapp.project import Project, ProjectApp, find_project, import_modules
+from streamapp.project import Project, find_project, import_modules
 
 TABLE = '[tool.streamapp]\napp_id = "shop"\nmodules = ["shop_tables", "shop_agents"]\ncommit_interval = 1\n'
 
@@ -201,30 +201,3 @@ def test_a_builtin_module_cannot_be_a_users(tmp_path: Path) -> None:
     write(tmp_path, {"pyproject.toml": '[tool.streamapp]\nmodules = ["sys"]\n', "sys.py": ""})
     with pytest.raises(ModuleShadowed, match="built-in"):
         import_modules(find_project(tmp_path))
-
-
-# -- the lazy app
-
-
-def test_modules_see_the_app_that_is_being_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = packages(tmp_path, shop_agents__a="import builtins\nSEEN = builtins.shop_app()\n")
-    app: ProjectApp[list[str]] = ProjectApp(lambda project: [str(project.app_id)])
-    monkeypatch.setattr("builtins.shop_app", app.get, raising=False)
-    built = app.get(tmp_path)
-    assert built == ["shop"]
-    assert sys.modules["shop_agents.a"].SEEN is built
-    assert app.get() is built
-    assert app.project == found
-    assert app.imported == ("shop_tables", "shop_agents", "shop_agents.a")
-
-
-def test_a_project_that_failed_stays_failed(tmp_path: Path) -> None:
-    packages(tmp_path, shop_agents__a="1/0")
-    builds: list[Project] = []
-    app: ProjectApp[object] = ProjectApp(builds.append)
-    with pytest.raises(UserModuleFailed) as first:
-        app.get(tmp_path)
-    with pytest.raises(UserModuleFailed) as second:
-        app.get(tmp_path)
-    assert first.value is second.value
-    assert len(builds) == 1

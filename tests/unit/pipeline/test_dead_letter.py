@@ -19,12 +19,12 @@ from streamapp.pipeline.dead_letter import (
     Writer,
     bury,
     fingerprint,
-    outgoing_headers,
     parse_id,
     read_dead_letter,
     record_size,
     stage_of,
 )
+from streamapp.pipeline.savepoint import travelling
 from streamapp.records import Headers, Position
 
 WRITER = Writer(app="shop", group="shop", worker="w-1", version="1.4.0", transactional_id="shop-w-1")
@@ -233,9 +233,9 @@ def test_the_replay_of_another_agents_failure_is_a_first_failure() -> None:
 
 
 def test_the_users_headers_travel_on_and_ours_do_not() -> None:
-    assert outgoing_headers(None) == []
+    assert travelling(None) == []
     user = [("a", b"1"), ("streamapp.trace", b"x"), ("a", None)]
-    assert outgoing_headers([user[0], (PREFIX + "epoch", b"1"), *user[1:]]) == user
+    assert travelling([user[0], (PREFIX + "epoch", b"1"), *user[1:]]) == user
 
 
 def dive(depth: int) -> None:

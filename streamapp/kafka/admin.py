@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]  # re-exported without __all__
@@ -13,8 +13,6 @@ from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, TopologyInvalid
 from streamapp.events import CLIENT_LOGGER
 from streamapp.kafka.failures import error_of, options_checked
-
-A = TypeVar("A")
 
 CALL: Final = 5.0
 """Longest single call, in seconds."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from streamapp.clock import Deadline
 from streamapp.errors import AssignmentLost, CommitRefused, DeadlinePassed, DeliveryFailed
 from streamapp.faults import FaultPoint, reached
-from streamapp.records import ANY_PARTITION, Outgoing, Partition
+from streamapp.records import Outgoing, Partition
 
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
@@ -203,4 +203,4 @@ def _unheard(offset: int) -> None:
     """Asked for only so that a failed report reaches the next flush."""
 
 
-__all__ = ["ANY_PARTITION", "Commit", "Ownership"]
+__all__ = ["Commit", "Ownership"]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from streamapp.clock import Clock, Deadline
 from streamapp.errors import (
-    AssignmentLost,
     BrokerUnreachable,
     Fatal,
     OutcomeUnknown,
@@ -283,4 +282,4 @@ def _answer(asked: Sequence[Future[bool]], *, durable: bool) -> None:
         future.set_result(durable)
 
 
-__all__ = ["AssignmentLost", "TransactionListener", "TransactionThread"]
+__all__ = ["TransactionListener", "TransactionThread"]

@@ -5,6 +5,7 @@ One worker runs all of them (apps/forms.py), and everything but what a test has 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,8 @@ SOURCES = {
     ),
     "both-out": 1,
 }
-AT = 1_700_000_000_123
+AT = int(time.time()) * 1000 - 3_599_877
+"""An hour ago and some. Not years: outputs inherit it, and what is older than a topic's retention goes half a minute after the broker's start."""
 PAINTS = [("red", 1), ("blue", 2), ("red", 3), ("green", 4), ("blue", 5)]
 
 

@@ -21,6 +21,7 @@ from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.changelog import KafkaChangelogReader
 from streamapp.kafka.client_config import Assignor
 from streamapp.kafka.offsets import KafkaOffsets
+from streamapp.kafka.open_rebalance import OpenRebalance
 from streamapp.kafka.producer import KafkaProducer
 from streamapp.kafka.source import KafkaSource
 from streamapp.kafka.versions import await_broker
@@ -277,6 +278,10 @@ class Assembly:
             lane_bound=settings.stream.stream_buffer_maxsize,
             total_bound=TOTAL_BOUND,
             revoke_budget=min(settings.group.max_poll_interval * 0.25, settings.transaction.transaction_timeout),
+            # An eager rebalance has one join, and under the other protocol the broker itself knows who holds what.
+            open_rebalance=OpenRebalance(self._identity.data_dir / f"open-rebalance-{source_set.name}")
+            if classic and assignor is Assignor.COOPERATIVE_STICKY
+            else None,
         )
 
     def _changelog_reader(self) -> KafkaChangelogReader:

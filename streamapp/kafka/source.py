@@ -22,6 +22,7 @@ from streamapp.errors import CommitRefused, Fatal, RivalWorker
 from streamapp.events import CLIENT_LOGGER, Event, log_event
 from streamapp.faults import FaultPoint, reached
 from streamapp.kafka.failures import error_of, options_checked
+from streamapp.kafka.open_rebalance import OpenRebalance
 from streamapp.kafka.producer import metadata_is_fenced
 from streamapp.ports import Fetched, GroupMetadata, SourceListener
 from streamapp.records import Partition, RawRecord
@@ -62,6 +63,7 @@ class KafkaSource:
         lane_bound: int,
         total_bound: int,
         revoke_budget: float,
+        open_rebalance: OpenRebalance | None = None,
     ) -> None:
         self.name = name
         self.topics = tuple(topics)
@@ -71,6 +73,10 @@ class KafkaSource:
         self._lane_bound = lane_bound
         self._total_bound = total_bound
         self._revoke_budget = revoke_budget
+        self._open_rebalance = open_rebalance
+        self._joins_anew = False
+        """Whether to leave and join again once the group has answered: the consumer before this one left a rebalance open."""
+        self._has_joined = False
         self._requests: deque[Callable[[], None]] = deque()
         self._quick: deque[Callable[[], None]] = deque()
         self._numbers: dict[Partition, int] = {}
@@ -125,6 +131,8 @@ class KafkaSource:
                 if self._callback_failure is not None:
                     failure, self._callback_failure = self._callback_failure, None
                     self._replace(f"a rebalance callback failed: {failure!r}", again=failure)
+                elif self._joins_anew and self._has_joined:
+                    self._join_anew()
         except RivalWorker as failure:
             self._listener.broken(self, failure)
         except BaseException as failure:  # the thread's edge: a dead poll thread would silently leave the group
@@ -219,11 +227,31 @@ class KafkaSource:
         self._consumer = self._new_consumer()
         self._subscribe()
 
+    def _join_anew(self) -> None:
+        """Leave the group, static member or not, and join it as one that it does not know: it then shares out everything."""
+        log.warning(
+            "%s: the consumer before this one ended in the middle of a rebalance: leaving and joining again, so that the partitions "
+            "that it had given back find an owner",
+            self.name,
+        )
+        consumer = cast("Consumer", self._consumer)
+        consumer.unsubscribe()
+        deadline = Deadline.after(self._revoke_budget)
+        while consumer.memberid() and not deadline.passed and not self._ending.is_set() and self._callback_failure is None:
+            self._answer()
+            self._poll()
+        if not consumer.memberid() and self._open_rebalance is not None:
+            self._open_rebalance.end()
+        if not self._ending.is_set():
+            self._subscribe()
+
     def _new_consumer(self) -> Consumer:
         with options_checked():
             return Consumer(self._config, logger=logging.getLogger(CLIENT_LOGGER))
 
     def _subscribe(self) -> None:
+        self._has_joined = False
+        self._joins_anew = self._open_rebalance is not None and self._open_rebalance.is_left_open
         consumer = cast("Consumer", self._consumer)
         consumer.subscribe(list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
@@ -371,11 +399,16 @@ class KafkaSource:
                 numbers[where] = self._next_number
             self._numbers = numbers
             self._listener.assigned(self, {where: numbers[where] for where in gained})
+            self._has_joined = True
+            if self._open_rebalance is not None:
+                self._open_rebalance.assigned()
         except Exception as failure:
             self._callback_failed("assignment", failure)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
+            if self._open_rebalance is not None and self._consumer is not None and not self._ending.is_set():
+                self._open_rebalance.gave_back()
             reached(FaultPoint.IN_REVOKE_BEFORE_COMMIT)
             given = [where for part in partitions if (where := Partition(part.topic, part.partition)) in self._numbers]
             if given:
@@ -402,6 +435,8 @@ class KafkaSource:
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
+            if self._open_rebalance is not None:
+                self._open_rebalance.end()  # the group has shared out all of it without us
             self._lose([where for part in partitions if (where := Partition(part.topic, part.partition)) in self._numbers])
             if self._incremental:
                 consumer.incremental_unassign(partitions)

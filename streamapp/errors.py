@@ -2,7 +2,7 @@
 
 StreamAppError
 ├── ConfigurationError  refuse to start: exit 2, one line, no traceback
-│     SettingInvalid UserModuleFailed ModuleShadowed DataDirLocked TopologyInvalid BrokerUnsupported Unsupported
+│     SettingInvalid UserModuleFailed ModuleShadowed DataDirLocked TopologyInvalid BrokerUnsupported NotAllowed Unsupported
 ├── UsageError          the caller did what this place does not allow: raised in user code, fails its record
 │     OutsideWorker SavepointEnded TableNotHere
 ├── RecordError         retry this record, then dead-letter it
@@ -55,6 +55,10 @@ class TopologyInvalid(ConfigurationError):
 
 class BrokerUnsupported(ConfigurationError):
     """The broker is older than what exactly-once needs."""
+
+
+class NotAllowed(ConfigurationError):
+    """The broker denies this user a right that the worker needs."""
 
 
 class Unsupported(ConfigurationError):

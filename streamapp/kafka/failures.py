@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from streamapp.errors import (
     CommitRefused,
     DeliveryFailed,
+    NotAllowed,
     OutcomeUnknown,
     ProducerFenced,
     ProducerUnusable,
@@ -23,6 +24,8 @@ TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_L
 FENCED: Final = frozenset(
     {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}  # librdkafka's names for its own errors
 )
+
+NO_RIGHT: Final = frozenset({KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 
 
 @contextmanager
@@ -53,6 +56,15 @@ def is_brokers(failure: BaseException) -> bool:
     """Return whether the broker answered, though with a refusal: librdkafka's own errors have negative codes."""
     error = error_of(failure)
     return error is not None and error.code() > 0
+
+
+def refuse_without_right(failure: BaseException | KafkaError, kind: str, name: str, rights: str) -> None:
+    """Do nothing unless the broker denies us the `kind` called `name`. Raises NotAllowed: it does; `rights` would mend it."""
+    error = failure if isinstance(failure, KafkaError) else error_of(failure)
+    if error is not None and error.code() in NO_RIGHT:
+        raise NotAllowed(
+            f"{kind} {name}: the broker does not let this user have it ({error.name()}); grant the user {rights} on it"
+        )
 
 
 def timed_out(failure: BaseException) -> bool:

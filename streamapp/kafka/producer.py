@@ -13,7 +13,16 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, CommitRefused, DeadlinePassed, DeliveryFailed, UnitAborted
 from streamapp.events import Event, log_event
-from streamapp.kafka.failures import TOO_LARGE, error_of, is_brokers, is_retriable, options_checked, timed_out, translated
+from streamapp.kafka.failures import (
+    TOO_LARGE,
+    error_of,
+    is_brokers,
+    is_retriable,
+    options_checked,
+    refuse_without_right,
+    timed_out,
+    translated,
+)
 from streamapp.ports import GroupMetadata
 from streamapp.records import Outgoing, Partition
 
@@ -48,6 +57,7 @@ class KafkaProducer:
         self._spent = 0.0
         self._unanswered = False
         options = dict(config)
+        self._name = str(options.get("transactional.id", ""))
         if not transactional:
             # Without a transaction nothing else tells of a failed delivery; reports of good ones stay without a callback.
             options["on_delivery"] = self._delivered_anything
@@ -57,12 +67,16 @@ class KafkaProducer:
     # --- life
 
     def init_transactions(self, deadline: Deadline) -> None:
-        """Take over the transactional.id: ends what a dead predecessor left open and fences it. Raises BrokerUnreachable."""
+        """Take over the transactional.id: ends what a dead predecessor left open and fences it.
+
+        Raises BrokerUnreachable, NotAllowed, ProducerUnusable.
+        """
         while True:
             try:
                 # It goes on where it was when called again, so a stop during the start need not wait long for it.
                 self._open().init_transactions(max(0.1, deadline.slice(2 * SLICE)))
             except (KafkaException, SystemError) as failure:
+                refuse_without_right(failure, "transactional id", self._name, "Write and Describe")
                 if not (is_retriable(failure) or timed_out(failure)):
                     raise translated(failure, "init_transactions") from failure
                 if deadline.passed:

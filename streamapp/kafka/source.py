@@ -18,10 +18,10 @@ from typing import TypeVar, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.clock import Deadline, SystemClock
-from streamapp.errors import CommitRefused, Fatal, RivalWorker
+from streamapp.errors import CommitRefused, ConfigurationError, Fatal, RivalWorker
 from streamapp.events import CLIENT_LOGGER, Event, log_event
 from streamapp.faults import FaultPoint, reached
-from streamapp.kafka.failures import error_of, options_checked
+from streamapp.kafka.failures import error_of, options_checked, refuse_without_right
 from streamapp.kafka.open_rebalance import OpenRebalance
 from streamapp.kafka.producer import metadata_is_fenced
 from streamapp.ports import Fetched, GroupMetadata, SourceListener
@@ -133,7 +133,7 @@ class KafkaSource:
                     self._replace(f"a rebalance callback failed: {failure!r}", again=failure)
                 elif self._joins_anew and self._has_joined:
                     self._join_anew()
-        except RivalWorker as failure:
+        except (RivalWorker, ConfigurationError) as failure:
             self._listener.broken(self, failure)
         except BaseException as failure:  # the thread's edge: a dead poll thread would silently leave the group
             log.exception("poll thread of %s ended", self.name)
@@ -189,6 +189,8 @@ class KafkaSource:
             if where in self._open:
                 self._listener.out_of_range(self, where)
         elif code != KafkaError._MAX_POLL_EXCEEDED:
+            if not self._has_joined:
+                refuse_without_right(error, "group", str(self._config.get("group.id", "?")), "Read")
             log.info("%s: %s: %s", self.name, error.name(), error.str())
 
     def _trouble(self, failure: BaseException) -> None:

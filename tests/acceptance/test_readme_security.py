@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from streamapp.broker import Broker, BrokerConfig, Listener, Profile
@@ -147,3 +147,35 @@ def test_a_worker_comes_in_by_each_half_alone(guarded: Broker, project: Path, tm
         worker = workers.start("w1", web=True)
         worker.ready()
         assert worker.stop() == 0, worker.tail()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (
+            ResourceType.TRANSACTIONAL_ID,
+            r"streamapp: transactional id shop-w1: .*TRANSACTIONAL_ID_AUTHORIZATION_FAILED.*grant .*Write",
+        ),
+        (ResourceType.GROUP, r"streamapp: group shop: .*GROUP_AUTHORIZATION_FAILED.*grant .*Read"),
+    ],
+)
+def test_a_missing_right_refuses_the_start_with_its_name(
+    guarded: Broker, project: Path, tmp_path: Path, kind: ResourceType, said: str
+) -> None:
+    grant(guarded, [right for right in rights() if right.restype is not kind])
+    withdraw(guarded, kind)
+    env = settings(guarded, tmp_path / "secret")
+    bootstrap = env.pop("STREAMAPP_BROKER")
+    with Workers(bootstrap, tmp_path / "workers", cwd=project, **env) as workers:  # type: ignore[arg-type]  # variables only
+        worker = workers.start("w1")
+        assert worker.wait(60) == 2, worker.tail()
+        assert re.search(said, worker.log_text()), worker.tail()
+        assert "Traceback" not in worker.log_text()
+
+
+def withdraw(guarded: Broker, kind: ResourceType) -> None:
+    """Take back every right on resources of this kind."""
+    anything = AclBindingFilter(kind, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY)  # type: ignore[arg-type]  # None is any
+    admin = AdminClient({"bootstrap.servers": guarded.address})  # as above
+    for done in admin.delete_acls([anything]).values():
+        done.result(30)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
+
 pytest_plugins = [
     "tests.support.broker",
     "tests.support.order_jobs",
@@ -9,3 +11,7 @@ pytest_plugins = [
     "tests.support.engine_rig",
     "tests.support.word_app",
 ]
+
+# Both are absolute times, which a busy machine breaks.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")

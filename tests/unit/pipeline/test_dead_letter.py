@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamapp.errors import DecodeFailed, ValidationFailed
@@ -134,7 +134,6 @@ def exceptions(draw: Any) -> Any:
     return exc
 
 
-@settings(deadline=None)
 @given(
     exceptions(), st.none() | st.binary(max_size=300), st.none() | st.binary(max_size=200_000), any_headers, places,
     st.sampled_from([None, 40_000, 100_000]), st.booleans(), st.sampled_from(["handler", "decode", "validate", "process"]),
@@ -158,7 +157,6 @@ def test_whatever_comes_the_record_is_within_the_caps(
     assert facts.get("truncated", "") == ",".join(burial.truncated)
 
 
-@settings(deadline=None)
 @given(st.none() | st.binary(), st.none() | st.binary(), user_headers)
 def test_key_value_and_user_headers_are_the_records_bytes(key: Any, value: Any, headers: Any) -> None:
     burial = buried(Raw(key, value, headers))
@@ -167,7 +165,6 @@ def test_key_value_and_user_headers_are_the_records_bytes(key: Any, value: Any, 
     assert headers_of(burial)[: len(headers)] == headers
 
 
-@settings(deadline=None)
 @given(places, st.tuples(st.integers(0, 2), st.integers(-1, 2**62)))
 def test_the_source_is_brought_back_exactly(place: Any, timestamp: Any) -> None:
     letter = read_dead_letter(headers_of(buried(Raw(place=place, timestamp=timestamp))))
@@ -346,7 +343,6 @@ def fail_in(source: str, module: str = "agents.pricing", file: str = "/srv/shop/
     return caught.value.with_traceback(trace.tb_next if trace else None)  # without this function's own frame
 
 
-@settings(deadline=None)
 @given(st.text(max_size=50), st.integers(0, 40))
 @example("", 0)
 def test_a_fingerprint_outlives_lines_and_messages(message: str, lines: int) -> None:

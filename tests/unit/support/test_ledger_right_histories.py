@@ -27,7 +27,7 @@ orders = st.builds(
 poisons = st.builds(poison, st.sampled_from([None, b"", b"{", b"[]", b"\xff"]), headers=headers)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(orders | poisons, max_size=40))
 def test_a_right_history_is_green(sent: list[Sent]) -> None:
     verdict = check(run(sent).history()).require_ok()

@@ -16,8 +16,8 @@ from tests.support.order_jobs import OrderJob
 from tests.support.topics import wait_until
 from tests.support.workers import Worker
 
-ROUNDS = 5
-RATE = 1_500.0
+ROUNDS = 4
+RATE = 1_000.0
 AT_MOST = 400_000
 SESSION = 6.0
 STOPPED = 1.5 * SESSION

@@ -11,9 +11,8 @@ import time
 import pytest
 
 from tests.support.evidence import percentile
-from tests.support.fault_run import BACK, FaultRun, life_of
+from tests.support.fault_run import FaultRun, life_of
 from tests.support.order_jobs import OrderJob
-from tests.support.topics import wait_until
 
 KILLS = 30
 KEYS = 100_000
@@ -42,11 +41,7 @@ def test_a_killed_worker_is_back_soon_and_the_others_go_on(faulty: OrderJob) -> 
         for _ in range(KILLS):
             run.pause_between_faults(SHORTEST, LONGEST)
             back = run.kill_and_restart(killed)
-            wait_until(
-                lambda back=back: run.recovery(back) is not None,  # type: ignore[misc]  # bound now
-                deadline=BACK,
-                why=lambda: f"no commit after the restart\n{faulty.workers.tails()}",
-            )
+            run.wait_until_back(killed)
             pause = run.watch.longest_pause(back.at, back.at + (run.recovery(back) or 0.0), others)
             if pause is not None:
                 pauses.append(pause)

@@ -46,6 +46,10 @@ class CommitWatch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
+    def done(self, topic: str = ORDERS) -> int:
+        """Return the sum of the committed offsets: of `orders`, the orders that are done."""
+        return sum(moves[-1][1] for (name, _), moves in list(self.moves.items()) if name == topic)
+
     def first_after(self, when: float, places: Collection[Place]) -> float | None:
         """Return when a commit on one of `places` was first seen after `when`; None: not yet."""
         later = [moved for place in places for moved, _ in list(self.moves.get(place, ())) if moved > when]

@@ -15,6 +15,7 @@ import random
 import re
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,13 +28,17 @@ from tests.support.evidence import Scenario, keep
 from tests.support.ledger import ORDERS, Rules
 from tests.support.load import Load
 from tests.support.order_jobs import OrderJob
-from tests.support.topics import Place
+from tests.support.topics import Place, wait_until
 from tests.support.verdict import Verdict
 from tests.support.workers import Worker
 
 SEED: Final = "STREAMAPP_FAULTS_SEED"
 LAG_GONE: Final = 60.0
 """Seconds from the last fault until everything is processed, unaided."""
+AHEAD: Final = 10.0
+"""Seconds of load that may be undone: what faults hold up is caught up with, what the machine cannot carry is not fed."""
+AT_WORK: Final = 0.8
+"""Share of the kills that wait until the victim works."""
 BACK: Final = 90.0
 """Seconds in which a worker that was started again has to commit, on a busy machine."""
 _ASSIGNED: Final = re.compile(r"^\[([\d-]+ [\d:]+),(\d+)\].*partitions assigned: (.*); \d+ held", re.MULTILINE)
@@ -70,8 +75,9 @@ class FaultRun:
         test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0]
         command = f"{SEED}={seed} .venv/bin/python -m pytest '{test}'" if test else f"{SEED}={seed} make audit"
         self.scenario = Scenario(name=name, command=command, seed=seed, inside_a_transaction=0)
-        self.load = Load(job, rate=rate, at_most=at_most, seed=seed, **plan)
         self.watch = CommitWatch(job.bootstrap, job.app_id)
+        self.load = Load(job, rate=rate, at_most=at_most, seed=seed, done=self.watch.done, ahead=rate * AHEAD, **plan)
+        self._not_back = 0
         self.returns: list[Return] = []
         self.extra_recoveries: list[float] = []
         """Of faults that are no restart: seconds from the fault's end to the next commit."""
@@ -92,13 +98,18 @@ class FaultRun:
 
     def strike(self, worker: Worker, number: signal.Signals) -> None:
         """Send a signal that stops the worker at once, and find out whether that met an open transaction of its."""
+        back = self.is_back(worker)
         worker.send(number)
         if number is signal.SIGKILL:
             worker.wait(10)
             self.scenario.kills += 1
         self.scenario.faults += 1
-        met = open_transactions(self.job.bootstrap, [f"{self.job.app_id}-{worker.id}"])
-        self.scenario.inside_a_transaction = (self.scenario.inside_a_transaction or 0) + len(met)
+        if back:  # else it would be its predecessor's that is still open
+            met = open_transactions(self.job.bootstrap, [f"{self.job.app_id}-{worker.id}"])
+            self.scenario.inside_a_transaction = (self.scenario.inside_a_transaction or 0) + len(met)
+        else:
+            self._not_back += 1
+            self.scenario.figures["faults that met a worker that was not back yet"] = self._not_back
 
     def start(self, worker: Worker, **env: str) -> Return:
         """Start the worker's next life."""
@@ -111,6 +122,26 @@ class FaultRun:
     def kill_and_restart(self, worker: Worker, **env: str) -> Return:
         self.strike(worker, signal.SIGKILL)
         return self.start(worker, **env)
+
+    def kill_one_of(self, worker_ids: Sequence[str], **env: str) -> Return:
+        """Kill and restart one that is drawn: mostly one at work, and now and then one that is not back from the kill before."""
+        worker = self.job.workers[self.rng.choice(worker_ids)]
+        if self.rng.random() < AT_WORK:
+            self.wait_until_back(worker)
+        return self.kill_and_restart(worker, **env)
+
+    def wait_until_back(self, worker: Worker, deadline: float = BACK) -> None:
+        """Wait until the worker has committed something since it was started again."""
+        wait_until(
+            lambda: self.is_back(worker) or self.load.over,
+            deadline=deadline,
+            every=0.1,
+            why=lambda: f"{worker.id} commits nothing\n{self.job.workers.tails()}",
+        )
+
+    def is_back(self, worker: Worker) -> bool:
+        back = next((each for each in reversed(self.returns) if each.worker is worker), None)
+        return back is None or self.recovery(back) is not None
 
     def pause_between_faults(self, shortest: float, longest: float) -> None:
         """Let the load go on for a while: the time at which a fault comes is what is drawn, not a wait for anything."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -17,10 +18,24 @@ LASTS: float = 4 * 3600.0
 class Load:
     """Orders for one job on a thread of its own, from `start()` to `stop()` or to `at_most`, whichever comes first."""
 
-    def __init__(self, job: OrderJob, *, rate: float, at_most: int, seed: int, **plan: float) -> None:
-        """`rate`: orders a second. `plan`: what else an OrderPlan takes; poison and resends come by its shares."""
+    def __init__(
+        self,
+        job: OrderJob,
+        *,
+        rate: float,
+        at_most: int,
+        seed: int,
+        done: Callable[[], int] = lambda: 0,
+        ahead: float = inf,
+        **plan: float,
+    ) -> None:
+        """`rate`: orders a second, while at most `ahead` of them are not `done`: a machine too busy for the rate sets its own.
+
+        `plan`: what else an OrderPlan takes; poison and resends come by its shares.
+        """
         made = OrderPlan(**{"count": at_most, "seed": seed, "first_id": job.fed, **plan})  # type: ignore[arg-type]  # a plan's numbers
         self._job, self._rate, self._records = job, rate, made.records()
+        self._done, self._ahead, self._before = done, ahead, job.fed
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         self._error: Exception | None = None
@@ -58,7 +73,10 @@ class Load:
             self.stop()
 
     def _until_halted(self) -> Iterator[Fed]:
-        for fed in self._records:
+        for number, fed in enumerate(self._records):
+            if number % 50 == 0:
+                while not self._halt.is_set() and self._before + number - self._done() > self._ahead:
+                    self._halt.wait(0.05)
             if self._halt.is_set():
                 return
             yield fed

@@ -106,9 +106,9 @@ def _audit(job: OrderJob, console: Console, minutes: float) -> int:
     # Room for what a machine twice as quick as planned would feed: the time ends the load, not the count.
     with FaultRun(job, name, rate=RATE, at_most=round(minutes * 60 * RATE * 2) + 1, seed=seed_of(name)) as run:
         run.scenario.command = f"{SEED}={run.scenario.seed} MINUTES={minutes:g} make audit"
+        run.while_waiting = lambda: display.show(run)
         with display.drawing():
             while display.left > 0:
-                display.show(run)
                 run.pause_between_faults(SHORTEST, LONGEST)
                 run.kill_one_of(IDS)
         console.print("Load and kills have ended; waiting for the workers, then checking what is in the topics")

@@ -15,7 +15,7 @@ import random
 import re
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,9 +28,9 @@ from tests.support.evidence import Scenario, keep
 from tests.support.ledger import ORDERS, Rules
 from tests.support.load import Load
 from tests.support.order_jobs import OrderJob
-from tests.support.topics import Place, wait_until
+from tests.support.topics import Countdown, Place, wait_until
 from tests.support.verdict import Verdict
-from tests.support.workers import Worker
+from tests.support.workers import Worker, Workers
 
 SEED: Final = "STREAMAPP_FAULTS_SEED"
 LAG_GONE: Final = 60.0
@@ -77,6 +77,8 @@ class FaultRun:
         self.scenario = Scenario(name=name, command=command, seed=seed, inside_a_transaction=0)
         self.watch = CommitWatch(job.bootstrap, job.app_id)
         self.load = Load(job, rate=rate, at_most=at_most, seed=seed, done=self.watch.done, ahead=rate * AHEAD, **plan)
+        self.while_waiting: Callable[[], None] = lambda: None
+        """Called while the load goes on and nothing is struck: for a display."""
         self._not_back = 0
         self.returns: list[Return] = []
         self.extra_recoveries: list[float] = []
@@ -105,7 +107,7 @@ class FaultRun:
             self.scenario.kills += 1
         self.scenario.faults += 1
         if back:  # else it would be its predecessor's that is still open
-            met = open_transactions(self.job.bootstrap, [f"{self.job.app_id}-{worker.id}"])
+            met = open_transactions(self.job.bootstrap, [transactional_id(self.job, worker)])
             self.scenario.inside_a_transaction = (self.scenario.inside_a_transaction or 0) + len(met)
         else:
             self._not_back += 1
@@ -133,7 +135,7 @@ class FaultRun:
     def wait_until_back(self, worker: Worker, deadline: float = BACK) -> None:
         """Wait until the worker has committed something since it was started again."""
         wait_until(
-            lambda: self.is_back(worker) or self.load.over,
+            lambda: self.is_back(worker) or self.load.over or self._waits(),
             deadline=deadline,
             every=0.1,
             why=lambda: f"{worker.id} commits nothing\n{self.job.workers.tails()}",
@@ -145,7 +147,14 @@ class FaultRun:
 
     def pause_between_faults(self, shortest: float, longest: float) -> None:
         """Let the load go on for a while: the time at which a fault comes is what is drawn, not a wait for anything."""
-        time.sleep(self.rng.uniform(shortest, longest))
+        countdown = Countdown(self.rng.uniform(shortest, longest))
+        while not countdown.over:
+            time.sleep(min(0.2, countdown.left))
+            self._waits()
+
+    def _waits(self) -> bool:
+        self.while_waiting()
+        return False
 
     # --- what is measured
 
@@ -168,13 +177,6 @@ class FaultRun:
                 given.append((datetime.fromisoformat(match[1]).timestamp() + int(match[2]) / 1000, places))
         return given
 
-    def count_from_logs(self) -> None:
-        """Aborts, new producers and records read again, of every life: those that were killed have said so before."""
-        text = "".join(worker.log_text() for worker in self.job.workers.all.values())
-        dropped = [int(count) for count in _DROPPED.findall(text)]
-        self.scenario.aborts, self.scenario.replayed = len(dropped), sum(dropped)
-        self.scenario.rebuilds = text.count(_REBUILT)
-
     # --- the end
 
     def settle(self, rules: Rules | None = None, *, lag_gone: float = LAG_GONE) -> Verdict:
@@ -190,7 +192,7 @@ class FaultRun:
         finally:
             self.scenario.recoveries = [took for back in self.returns if (took := self.recovery(back)) is not None]
             self.scenario.recoveries += self.extra_recoveries
-            self.count_from_logs()
+            count_from_logs(self.scenario, self.job.workers)
         self.scenario.records = verdict.counts.orders
         self.scenario.violations = {kind.name: count for kind, count in verdict.by_kind().items()}
         figures["priced"] = verdict.counts.priced
@@ -201,6 +203,18 @@ class FaultRun:
         verdict.require_ok()
         assert set(codes.values()) <= {0}, f"unclean stops: {codes}\n{self.job.workers.tails()}"
         return verdict
+
+
+def count_from_logs(scenario: Scenario, workers: Workers) -> None:
+    """Count aborts, new producers and records read again of every life: those that were killed have said so before."""
+    text = "".join(worker.log_text() for worker in workers.all.values())
+    dropped = [int(count) for count in _DROPPED.findall(text)]
+    scenario.aborts, scenario.replayed = len(dropped), sum(dropped)
+    scenario.rebuilds = text.count(_REBUILT)
+
+
+def transactional_id(job: OrderJob, worker: Worker) -> str:
+    return f"{job.app_id}-{worker.id}"
 
 
 def life_of(worker: Worker, life: int) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TypeVar, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.clock import Deadline, SystemClock
 from streamapp.errors import CommitRefused, Fatal, RivalWorker
@@ -35,6 +35,9 @@ BATCH = 500
 
 POLL = 0.02
 """Longest wait in one poll, in seconds: the longest that a posted request waits on an idle source."""
+
+WAKE = 0.02
+"""Seconds that a request made for its own sake may hold up the poll thread; it is answered in a few milliseconds."""
 
 CROWDED_WAIT = 0.02
 """Seconds between looks while the worker has all the records it may hold."""
@@ -362,7 +365,16 @@ class KafkaSource:
         self._paused.difference_update(wanted)
         self._listener.numbered(self, told, wanted)
         consumer.resume(rows)
+        self._fetch_now(consumer, rows)
         return told
+
+    @staticmethod
+    def _fetch_now(consumer: Consumer, rows: Sequence[TopicPartition]) -> None:
+        """Have the client fetch at once. Neither seek nor resume wakes its thread of a broker that it had nothing to fetch from: that
+        looks around once a second. A request to the partitions' leaders does, whatever becomes of the answer.
+        """
+        with contextlib.suppress(KafkaException):
+            consumer.offsets_for_times([TopicPartition(row.topic, row.partition, OFFSET_END) for row in rows], timeout=WAKE)
 
     def _seek(self, consumer: Consumer, row: TopicPartition) -> None:
         try:

@@ -51,8 +51,8 @@ def test_a_killed_worker_is_back_soon_and_the_others_go_on(faulty: OrderJob) -> 
         figures["the same while a worker was away, p50 (s)"] = _rounded(percentile(pauses, 0.5))
         figures["the same, p95 (s)"] = _rounded(percentile(pauses, 0.95))
         figures["load average of the machine, runnable processes"] = round(os.getloadavg()[1], 1)
+        assert sum(life_of(other, 1).count(move) for move in MOVES) == moved, "a rebalance\n" + other.tail()
         run.settle()
-    assert sum(life_of(other, 1).count(move) for move in MOVES) == moved, "a rebalance\n" + other.tail()
     p95 = percentile(run.scenario.recoveries, 0.95)
     assert p95 is not None
     assert p95 < RECOVERS_WITHIN, sorted(run.scenario.recoveries)

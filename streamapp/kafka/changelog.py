@@ -23,6 +23,9 @@ FETCH_WAIT = 0.02
 """Seconds that an empty fetch waits at the broker. A changelog ends in a commit marker, and the client learns that nothing follows it by a
 fetch that comes back empty: librdkafka's 0.5 s made each restore, of one record even, take 0.5 s (now 0.03)."""
 
+LEADER_WAIT = 2.0
+"""Seconds that the question for a changelog's leaders may take; the restore asks again."""
+
 _TRUNCATED = frozenset((KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION))
 
 
@@ -59,9 +62,23 @@ class KafkaChangelogReader:
 
     def open(self, partition: Partition, offset: int) -> None:
         self.shut(partition)
+        self._learn_leaders(partition.topic)
         row = TopicPartition(partition.topic, partition.number, offset)
         self._reader.incremental_assign([row])
         self._open[partition] = row
+
+    def _learn_leaders(self, topic: str) -> None:
+        """Ask who leads a topic that is not being read. Raises BrokerUnreachable.
+
+        A connected client that is given a topic it does not know finds its leaders in a look around once a second, so each table's
+        restore would begin up to a second late, however short.
+        """
+        if any(partition.topic == topic for partition in self._open):
+            return
+        try:
+            self._reader.list_topics(topic, timeout=LEADER_WAIT)
+        except KafkaException as failure:
+            raise BrokerUnreachable(f"{topic}: {_words(failure)}") from failure
 
     def shut(self, partition: Partition) -> None:
         if row := self._open.pop(partition, None):

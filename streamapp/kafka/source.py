@@ -357,7 +357,14 @@ class KafkaSource:
             self._next_number += 1
             numbers[where] = self._next_number
         self._numbers = numbers
-        for row in rows:
+        # Neither seek nor resume wakes the client's thread of a broker that it had nothing to fetch from, which looks around once a second:
+        # what was paused ever since it came is assigned anew instead, and its first records are here in a few milliseconds.
+        fresh = [row for row in rows if self._incremental and Partition(row.topic, row.partition) not in self._open]
+        kept = [row for row in rows if not self._incremental or Partition(row.topic, row.partition) in self._open]
+        if fresh:
+            consumer.incremental_unassign(fresh)
+            consumer.incremental_assign(fresh)
+        for row in kept:
             self._seek(consumer, row)
         told = {where: numbers[where] for where in wanted}
         self._open.update(wanted)

@@ -202,6 +202,7 @@ class Engine:
         if self._stopped:
             return
         self._stopped = True
+        began = self.clock.monotonic()
         if self._watching is not None:
             self._watching.cancel()
         self.admission.close_gate("stopping")
@@ -219,6 +220,21 @@ class Engine:
         await self._loop.run_in_executor(None, self._transactions.stop, Deadline.after(5.0))
         await self.group.stop()
         await self.ticks.stop()
+        if finish:
+            self._say_what_was_done(self.clock.monotonic() - began)
+
+    def _say_what_was_done(self, took: float) -> None:
+        done = self.counters()
+        log_event(
+            log,
+            logging.INFO,
+            Event.WORKER_STOPPED,
+            f"stopped in {took:.1f} s: {done['records']} records in {done['commits']} commits, {done['aborts']} aborts "
+            f"({done['replayed']} records read again), {done['producer_rebuilds']} producers replaced, "
+            f"{done['dedupe_hits']} duplicates, {done['dead_letters']} dead letters",
+            seconds=round(took, 3),
+            counters=done,
+        )
 
     def fatal(self, failure: BaseException) -> None:
         """The engine cannot go on: the shell stops the worker with this. Any thread."""
@@ -277,6 +293,8 @@ class Engine:
             "commits": self._transactions.commits,
             "aborts": self._transactions.aborts,
             "producer_rebuilds": self._transactions.rebuilds,
+            "records": self._transactions.records,
+            "replayed": self._transactions.replayed,
             "dead_letters": self.burial.written,
             "dedupe_hits": sum(agent.dedupe.hits for agent in self._agents if agent.dedupe is not None),
         }

@@ -409,35 +409,37 @@ class Group:
         return await self._loop.run_in_executor(self._asking, ask)
 
     async def _restore_line(self, lane: Lane, alive: Callable[[], list[Lane]]) -> None:
-        """Bring every table partition of the lane's line up to its changelog."""
-        for spec in self._line_tables(lane):
-            number = lane.line.number
-            wait = 1.0
-            if any(other.running and spec.name in other.tables for other in lane.line.lanes if other is not lane):
-                continue  # another topic's records write it just now: it is current, and nothing may be written beside them
-            while lane in alive():
-                if self._is_in_flight(spec.name, number):
-                    await asyncio.sleep(0.005)  # a condition of the transaction thread's, which has a deadline for it
-                    continue
-                restoring = asyncio.wrap_future(self._restore.begin(spec.name, number))
-                try:
-                    while not restoring.done():
-                        await asyncio.wait({restoring}, timeout=0.25)
-                        if lane not in alive():
-                            await self._loop.run_in_executor(self._giving, self._restore.cancel, spec.name, number)
-                            restoring.cancel()
-                            return
-                    store = restoring.result()
-                except (OSError, StreamAppError) as failure:
-                    log_event(
-                        log, logging.ERROR, Event.LANE_STALLED,
-                        f"{spec.name}/{number} cannot be restored, trying again in {wait:.0f} s: {failure}", table=spec.name, partition=number,
-                    )  # fmt: skip
-                    await asyncio.sleep(wait)
-                    wait = min(60.0, wait * 2)
-                    continue
-                self._tables[spec.name, number] = TablePartition(spec.name, number, Partition(spec.changelog, number), store)
-                break
+        """Bring every table partition of the lane's line up to its changelog, side by side."""
+        await asyncio.gather(*(self._restore_table(spec, lane, alive) for spec in self._line_tables(lane)))
+
+    async def _restore_table(self, spec: TableSpec, lane: Lane, alive: Callable[[], list[Lane]]) -> None:
+        number = lane.line.number
+        wait = 1.0
+        if any(other.running and spec.name in other.tables for other in lane.line.lanes if other is not lane):
+            return  # another topic's records write it just now: it is current, and nothing may be written beside them
+        while lane in alive():
+            if self._is_in_flight(spec.name, number):
+                await asyncio.sleep(0.005)  # a condition of the transaction thread's, which has a deadline for it
+                continue
+            restoring = asyncio.wrap_future(self._restore.begin(spec.name, number))
+            try:
+                while not restoring.done():
+                    await asyncio.wait({restoring}, timeout=0.25)
+                    if lane not in alive():
+                        await self._loop.run_in_executor(self._giving, self._restore.cancel, spec.name, number)
+                        restoring.cancel()
+                        return
+                store = restoring.result()
+            except (OSError, StreamAppError) as failure:
+                log_event(
+                    log, logging.ERROR, Event.LANE_STALLED,
+                    f"{spec.name}/{number} cannot be restored, trying again in {wait:.0f} s: {failure}", table=spec.name, partition=number,
+                )  # fmt: skip
+                await asyncio.sleep(wait)
+                wait = min(60.0, wait * 2)
+                continue
+            self._tables[spec.name, number] = TablePartition(spec.name, number, Partition(spec.changelog, number), store)
+            break
 
     def _is_in_flight(self, table: str, number: int) -> bool:
         """Return whether a unit that is being committed may yet be applied to that store: no restore writes beside it."""

@@ -78,6 +78,10 @@ class TransactionThread:
         self.commits = 0
         self.aborts = 0
         self.rebuilds = 0
+        self.records = 0
+        """Source records whose work became durable."""
+        self.replayed = 0
+        """Source records whose work was dropped, to be done again."""
         self._admission = admission
         self._new_producer = new_producer
         self._listener = listener
@@ -196,6 +200,7 @@ class TransactionThread:
             self._drop(failure, unknown=commit.asked)
             return False
         self.commits += 1
+        self.records += unit.records
         refused = commit.apply()
         if producer.suspect:
             # Before `committed`, which lets the loop begin the next transaction: that must be the new producer's.
@@ -214,12 +219,15 @@ class TransactionThread:
         self._listener.closing_units()
         had_transaction = admission.transaction_open or admission.flight is not None
         units = admission.drop()
+        replayed = sum(unit.records for unit in units)
+        self.replayed += replayed
         log_event(
             log,
             logging.WARNING,
             Event.COMMIT_UNKNOWN if unknown else Event.TRANSACTION_ABORTED,
-            f"unit dropped, its records are read again: {type(cause).__name__}: {cause}",
+            f"unit dropped, its records are read again ({replayed}): {type(cause).__name__}: {cause}",
             cause=type(cause).__name__,
+            records=replayed,
         )
         reached(FaultPoint.ABORT_BEFORE_REWIND)
         if isinstance(cause, ProducerUnusable):

@@ -6,6 +6,7 @@ printed at the end is how many lives did; the contract is checked for the whole.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 import pytest
 
 from streamapp.faults import FaultPoint
+from tests.support.coordinator import open_transactions
+from tests.support.evidence import Scenario, keep
+from tests.support.fault_run import count_from_logs, transactional_id
 from tests.support.order_jobs import OrderJob
 from tests.support.topics import wait_until
 from tests.support.workers import Worker
@@ -65,11 +69,24 @@ def test_ten_deaths_at_a_point_lose_and_double_nothing(job: OrderJob, point: Fau
     job.wait_processed(job.feed(4_000))  # what a restore has to read
     worker = job.workers["w1"]
     assert worker.stop() == 0, worker.tail()
-    died = sum(_die(job, worker, death) for _ in range(LIVES))
+    inside = died = 0
+    for _ in range(LIVES):
+        died += _die(job, worker, death)
+        inside += len(open_transactions(job.bootstrap, [transactional_id(job, worker)]))
     job.start("w1", **SHORT_SESSION)
     job.feed(300)
-    job.finish()
+    verdict = job.finish()
     print(f"{point}, {others} others: {died} of {LIVES} lives ended there")
+    scenario = Scenario(
+        name=f"death at {point}, {'one of three' if others else 'alone'}",
+        command=f".venv/bin/python -m pytest '{os.environ['PYTEST_CURRENT_TEST'].rpartition(' ')[0]}'",
+        records=verdict.counts.orders,
+        kills=died,
+        faults=died,
+        inside_a_transaction=inside,
+    )
+    count_from_logs(scenario, job.workers)
+    keep(scenario)
     assert died == LIVES
 
 

@@ -55,6 +55,15 @@ class OrderJob:
         self._fed += feed_all(self.bootstrap, records)
         return self._fed
 
+    @property
+    def fed(self) -> int:
+        """How many orders were fed so far."""
+        return self._fed
+
+    def count_fed(self, count: int) -> None:
+        """Take `count` orders, fed by somebody else, for the job's own."""
+        self._fed += count
+
     def start(self, worker_id: str, *, crash_at: str | None = None, **env: str) -> Worker:
         return self.workers.start(worker_id, crash_at=crash_at, **env)  # type: ignore[arg-type]  # variables only
 
@@ -115,10 +124,10 @@ class OrderJob:
         assert set(codes.values()) <= {0}, f"unclean stops: {codes}\n{self.workers.tails()}"
         return self.verdict(rules).require_ok()
 
-    def verdict(self, rules: Rules | None = None) -> Verdict:
+    def verdict(self, rules: Rules | None = None, *, deadline: float = 60.0) -> Verdict:
         """Hold what is there, and what the reader saw, against the contract."""
         self.reader.stop()
-        history = read_history(self.bootstrap, self.app_id)
+        history = read_history(self.bootstrap, self.app_id, deadline=deadline)
         verdict = check(history, rules)
         final = {PRICED: history.priced, DEMAND: history.demand, TOTALS: history.totals, DLQ: history.dead_letters}
         verdict.extend(self.reader.compare(final))

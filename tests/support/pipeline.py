@@ -240,6 +240,7 @@ async def running(
     source_batch: int = 50,
     violations: bool = False,
     settled: bool = True,
+    restores_held: bool = False,
     **settings: object,
 ) -> AsyncIterator[Bench]:
     """Run an engine with these agents; stop it at the end, and see that it did nothing that Kafka forbids."""
@@ -253,6 +254,8 @@ async def running(
         replace(SETTINGS, **settings),  # type: ignore[arg-type]
         source_batch,
     )
+    if restores_held:
+        bench.restore.hold.clear()
     await bench.engine.start()
     try:
         if settled:

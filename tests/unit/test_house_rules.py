@@ -24,6 +24,7 @@ WORLDS = ("unit", "conformance", "integration", "faults", "acceptance", "typing"
 BESIDE_TESTS = {
     "unit/support/histories.py",  # the ledger's controls
     "unit/worker/shop.py",  # an app to declare things on
+    "faults/audit.py",  # what a user starts
     "typing/user_code.py",  # what mypy reads as a user's
 }
 APPS = "acceptance/apps"

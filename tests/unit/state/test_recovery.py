@@ -19,7 +19,7 @@ from streamapp.records import Partition
 from streamapp.state import recovery
 from streamapp.state.memory import MemoryStore
 from streamapp.state.recovery import Restorer
-from streamapp.state.restore import RestoreOutcome, RestoreProgress, RestoreState, RestoreTask
+from streamapp.state.restore import Restore, RestoreOutcome, RestoreProgress, RestoreState, RestoreTask
 from streamapp.state.stores import Opened
 
 P0, P1 = Partition("shop-totals-changelog", 0), Partition("shop-totals-changelog", 1)
@@ -476,3 +476,16 @@ def test_stop_cuts_what_is_under_way(bench: Bench) -> None:
     assert bench.outcomes.empty()
     assert bench.restorer.progress() == []
     bench.restore()  # too late: never done, and no error
+
+
+def test_a_restore_that_has_only_just_been_asked_for_is_not_called_unanswered(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    restore = Restore(bench.task(), bench.outcomes.put, bench.clock)
+    with caplog.at_level(logging.WARNING):
+        bench.restorer._report_standing(restore, bench.clock.monotonic() + 0.5)
+        assert caplog.text == ""
+        bench.restorer._report_standing(restore, bench.clock.monotonic() + recovery.REPORT_EVERY)
+        restore.ask_again("nobody home", after=1.0)
+        bench.restorer._report_standing(restore, bench.clock.monotonic())
+    assert [record.getMessage().rpartition("(")[2] for record in caplog.records] == ["no reason known)", "nobody home)"]

@@ -1,0 +1,62 @@
+"""A worker that was killed commits again within seconds of its restart, with tables of 100 000 keys, and the others do not notice.
+
+The times are a claim of ours, so this one asserts them; `make faults` runs it after all else, alone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from tests.support.evidence import percentile
+from tests.support.fault_run import FaultRun, life_of
+from tests.support.order_jobs import OrderJob
+
+KILLS = 30
+KEYS = 100_000
+"""Orders priced before the first kill: as many dedupe marks, and a total for each customer among them."""
+RATE = 1_000.0
+AT_MOST = 300_000
+COMMIT_INTERVAL = 0.2
+RECOVERS_WITHIN = 3.0
+"""Seconds that 95 of 100 restarts may take to their next commit."""
+SHORTEST, LONGEST = 0.5, 1.5
+MOVES = ("partitions given back", "partitions lost", "partitions assigned")
+
+
+@pytest.mark.timeout(1800)
+def test_a_killed_worker_is_back_soon_and_the_others_go_on(faulty: OrderJob) -> None:
+    faulty.start_ready("w1", "w2")
+    faulty.wait_processed(faulty.feed(KEYS, poison=0.0, resent=0.0, customers=KEYS), deadline=300)
+    faulty.caught_up(300)
+    killed, other = faulty.workers["w1"], faulty.workers["w2"]
+    others = [place for _, places in FaultRun.assigned(other, 1) for place in places]
+    moved = sum(life_of(other, 1).count(move) for move in MOVES)
+    pauses: list[float] = []
+    with FaultRun(faulty, "recovery after SIGKILL, 100 000 keys", rate=RATE, at_most=AT_MOST, poison=0.001) as run:
+        run.pause_between_faults(5.0, 5.0)
+        quiet = run.watch.longest_pause(time.time() - 4.0, time.time(), others)
+        for _ in range(KILLS):
+            run.pause_between_faults(SHORTEST, LONGEST)
+            back = run.kill_and_restart(killed)
+            run.wait_until_back(killed)
+            pause = run.watch.longest_pause(back.at, back.at + (run.recovery(back) or 0.0), others)
+            if pause is not None:
+                pauses.append(pause)
+        figures = run.scenario.figures
+        figures["commit interval (s)"] = COMMIT_INTERVAL
+        figures["longest time between two commits of a partition of the other worker, no fault (s)"] = _rounded(quiet)
+        figures["the same while a worker was away, p50 (s)"] = _rounded(percentile(pauses, 0.5))
+        figures["the same, p95 (s)"] = _rounded(percentile(pauses, 0.95))
+        figures["load average of the machine, runnable processes"] = round(os.getloadavg()[1], 1)
+        assert sum(life_of(other, 1).count(move) for move in MOVES) == moved, "a rebalance\n" + other.tail()
+        run.settle()
+    p95 = percentile(run.scenario.recoveries, 0.95)
+    assert p95 is not None
+    assert p95 < RECOVERS_WITHIN, sorted(run.scenario.recoveries)
+
+
+def _rounded(seconds: float | None) -> float | str:
+    return "unknown" if seconds is None else round(seconds, 2)

@@ -273,6 +273,8 @@ class ChangelogBatch:
     """Whether `position` is the end of what read_committed shows now."""
     truncated: bool
     """Whether the broker refused the position: the log no longer has it, or does not have it yet."""
+    format: int = 1
+    """The newest format that the batch's format records name; 1 where it has none."""
 
 
 class ChangelogReader(Protocol):

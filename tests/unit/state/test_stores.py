@@ -76,6 +76,22 @@ def test_a_store_that_failed_a_write_is_opened_again(on_disk: RocksStores) -> No
     stores.close_all()
 
 
+def test_a_store_of_a_newer_format_is_wiped_and_the_reason_told(
+    on_disk: RocksStores, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stores = Stores("shop", on_disk)
+    monkeypatch.setattr("streamapp.state.identity.FORMAT", 2)
+    stores.open("totals", 0, "id").store.apply({b"ann": b"1"}, 1)
+    stores.close_all()
+    monkeypatch.undo()
+    with caplog.at_level(logging.WARNING):
+        store, wiped = stores.open("totals", 0, "id")
+    assert "format 2 for 1" in (wiped or "")
+    assert (store.get(b"ann"), store.changelog_offset) == (None, None)
+    assert "format 2 for 1" in caplog.text
+    stores.close_all()
+
+
 def test_a_store_in_which_a_read_found_damage_is_wiped_though_it_would_open(
     on_disk: RocksStores, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,24 @@ def test_a_store_in_which_a_read_found_damage_is_wiped_though_it_would_open(
     assert (list(again.items()), again.changelog_offset) == ([], None)
     assert [vars(record).get("event") for record in caplog.records] == ["store_wiped"]
     assert stores.open("totals", 0, "id").store is again
+    stores.close_all()
+
+
+def test_a_store_in_which_a_compaction_found_damage_takes_no_write_and_is_wiped(on_disk: RocksStores, tmp_path: Path) -> None:
+    stores = Stores("shop", on_disk)
+    stores.open("totals", 0, "id").store.apply({b"%06d" % number: b"%d" % number for number in range(3_000)}, 1)
+    stores.close_all()
+    damage_blocks(store_of(tmp_path, "totals", 0))
+    store = stores.open("totals", 0, "id").store
+
+    def write_on() -> None:
+        for offset in range(2, 500):
+            store.apply({b"%06d" % (number * 7 + offset): os.urandom(900) for number in range(500)}, offset)
+
+    with pytest.raises(StoreCorrupted):  # nothing is read: the compaction runs in the background, and stops the writes
+        write_on()
+    _, wiped = stores.open("totals", 0, "id")
+    assert "checksum mismatch" in (wiped or "")
     stores.close_all()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from confluent_kafka import Producer
+
 from streamapp.errors import ChangelogTooNew
 from streamapp.kafka.changelog import FORMAT_HEADER, FORMAT_KEY
 from tests.support.changelog_bench import Changelog
@@ -45,8 +47,6 @@ def test_a_format_record_of_a_format_that_is_known_is_no_row(changelog: Changelo
 
 
 async def test_a_worker_names_it_and_goes_on_with_its_other_partitions(rig: EngineRig) -> None:
-    from confluent_kafka import Producer
-
     rig.make(partitions=2)
     rig.feed(orders(20))
     worker = await rig.start()
@@ -63,3 +63,7 @@ async def test_a_worker_names_it_and_goes_on_with_its_other_partitions(rig: Engi
     said = rig.records("lane_stalled")[0].message
     assert said.startswith("counts/0 cannot be restored") and "written in format 2 by a newer streamapp" in said
     assert rig.events("store_wiped") == []
+    assert worker._assembly is not None
+    [told] = worker._assembly.restoring(worker.engine.assignment() - worker.engine.restored())  # what /readyz shows
+    assert (told["table"], told["partition"]) == ("counts", 0)
+    assert "written in format 2 by a newer streamapp" in told["trouble"]

@@ -397,6 +397,8 @@ class StreamApp(faust.App):
             status["idle"] = True
         if not engine.ready:
             status["failing"] = "restoring" if assigned else "not assigned"
+            if assigned and (restoring := engine.restoring()):
+                status["restoring"] = restoring
         return status
 
     def send_outside(self, outgoing: Outgoing) -> Delivery:

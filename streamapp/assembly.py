@@ -6,11 +6,11 @@ import asyncio
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, ConfigurationError, TopologyInvalid
@@ -66,6 +66,8 @@ class RestoringStores:
         self._stores = stores
         self._tables = {table.name: table for table in tables}
         self._tasks: dict[tuple[str, int], RestoreTask] = {}
+        self._failures: dict[tuple[str, int], str] = {}
+        """Why the last try of a restore that is to be tried again failed."""
         self._lock = threading.Lock()
 
     def begin(self, table: str, number: int) -> Future[Store]:
@@ -77,6 +79,9 @@ class RestoringStores:
             with self._lock:
                 if self._tasks.get((table, number)) is task:
                     del self._tasks[table, number]
+                self._failures.pop((table, number), None)
+                if outcome.failure is not None:
+                    self._failures[table, number] = str(outcome.failure)
             if restored.cancelled():
                 return
             if outcome.failure is not None or outcome.store is None:
@@ -100,6 +105,39 @@ class RestoringStores:
             task = self._tasks.pop((table, number), None)
         if task is not None:
             self._restorer.cancel(task)
+
+    def progress(self, of: Collection[Partition]) -> list[dict[str, Any]]:
+        """Return what the restores of the tables of those source partitions are at, and why some wait to be tried again."""
+        wanted = {
+            Partition(table.changelog, number): table.name
+            for table in self._tables.values()
+            for topic, number in of
+            if topic in table.topics
+        }
+        under_way = {each.changelog: each for each in self._restorer.progress() if each.changelog in wanted}
+        with self._lock:
+            failed = {at: why for at, why in self._failures.items() if Partition(self._tables[at[0]].changelog, at[1]) in wanted}
+        found = []
+        for changelog, each in sorted(under_way.items()):
+            table, number = wanted[changelog], changelog.number
+            found.append(
+                {
+                    "table": table,
+                    "partition": number,
+                    "state": str(each.state),
+                    "offset": each.position,
+                    "target": each.target,
+                    "records": each.restored,
+                    "records_per_second": round(each.rate),
+                    "seconds_left": None if each.seconds_left is None else round(each.seconds_left, 1),
+                    "waiting": None if each.waiting is None else round(each.waiting, 1),
+                    "trouble": each.trouble or failed.get((table, number)),
+                }
+            )
+        for (table, number), why in sorted(failed.items()):
+            if Partition(self._tables[table].changelog, number) not in under_way:
+                found.append({"table": table, "partition": number, "state": "failed", "trouble": why})
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +196,10 @@ class Assembly:
             self._seeker = loop.create_task(self._seek(engine, topology), name="missing topics")
             self._seeker.add_done_callback(lambda task: self._sought(engine, task))
         return engine
+
+    def restoring(self, of: Collection[Partition]) -> list[dict[str, Any]]:
+        """Return how far the restores of those source partitions are. Any thread."""
+        return self._restoring.progress(of)
 
     async def close(self) -> None:
         """Close the stores. The engine is stopped before. May be called twice."""
@@ -428,6 +470,9 @@ class AppEngine:
 
     def restored(self) -> set[Partition]:
         return self.engine.restored()
+
+    def restoring(self) -> list[dict[str, Any]]:
+        return self._assembly.restoring(self.engine.assignment() - self.engine.restored())
 
     def is_leader(self) -> bool:
         return self.engine.is_leader()

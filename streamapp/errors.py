@@ -13,6 +13,7 @@ StreamAppError
 │     ProducerFenced OutcomeUnknown
 ├── StateUnusable       wipe this partition's store, restore from its changelog
 │     StoreCorrupted StoreForeign ChangelogTruncated
+├── ChangelogTooNew     the partition stands and says so, until a version that can read it runs
 ├── BrokerUnreachable   no broker answered in time: exit 3 at start
 └── Fatal               stop, exit 1, leave it to the supervisor
       InvariantBroken RivalWorker
@@ -195,6 +196,10 @@ class StoreForeign(StateUnusable):
 
 class ChangelogTruncated(StateUnusable):
     """The stored changelog offset lies outside the changelog."""
+
+
+class ChangelogTooNew(StreamAppError):
+    """The changelog was written in a format that only a newer version can read."""
 
 
 class BrokerUnreachable(StreamAppError):

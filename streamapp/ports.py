@@ -210,7 +210,15 @@ class Store(Protocol):
 
     @property
     def usable(self) -> bool:
-        """False once it is closed, or a write failed: a store that may be half broken is opened anew, not written on."""
+        """False once it is closed, or a read or write failed: a store that may be half broken is opened anew, not used on."""
+        ...
+
+    @property
+    def corrupt(self) -> str | None:
+        """Why its content cannot be trusted, as a read or write found: opened anew it would be no better, so it has to be wiped.
+
+        None while nothing was found.
+        """
         ...
 
     def get(self, key: bytes) -> bytes | None:
@@ -265,6 +273,8 @@ class ChangelogBatch:
     """Whether `position` is the end of what read_committed shows now."""
     truncated: bool
     """Whether the broker refused the position: the log no longer has it, or does not have it yet."""
+    format: int = 1
+    """The newest format that the batch's format records name; 1 where it has none."""
 
 
 class ChangelogReader(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -13,7 +14,7 @@ from streamapp.errors import BrokerUnreachable
 from streamapp.events import CLIENT_LOGGER
 from streamapp.kafka.failures import options_checked
 from streamapp.ports import ChangelogBatch, ChangelogBounds
-from streamapp.records import Partition
+from streamapp.records import Headers, Partition
 
 BATCH = 2_000
 """Records read at once, so also the writes of one apply at most: both hold the GIL, together for some 2 ms. Larger ones gained
@@ -25,6 +26,16 @@ fetch that comes back empty: librdkafka's 0.5 s made each restore, of one record
 
 LEADER_WAIT = 2.0
 """Seconds that the question for a changelog's leaders may take; the restore asks again."""
+
+FORMAT_KEY = b"\x00streamapp.format"
+"""The key of a format record: what follows it in its partition is of the format that its header FORMAT_HEADER names, in digits.
+
+One key, so that compaction keeps the newest; its value is for that version's own use. The header is what makes it ours: a table's
+key may be any bytes, and a table's record has no headers. Found by one look-up per batch, so a changelog of format 1, which has
+none, pays nothing per record.
+"""
+
+FORMAT_HEADER = "streamapp.format"
 
 _TRUNCATED = frozenset((KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION))
 
@@ -106,7 +117,7 @@ class KafkaChangelogReader:
                 with suppress(KafkaException):
                     consumer.close()
 
-    def _batches(self, messages: Iterable[Message]) -> dict[Partition, ChangelogBatch]:
+    def _batches(self, messages: Sequence[Message]) -> dict[Partition, ChangelogBatch]:
         batches: dict[Partition, ChangelogBatch] = {}
         topic: str | None = None
         number: int | None = None
@@ -126,7 +137,22 @@ class KafkaChangelogReader:
                 batch.writes[key] = message.value()
             batch.records += 1
             batch.position = cast("int", message.offset()) + 1
+        if any(FORMAT_KEY in batch.writes for batch in batches.values()):
+            self._take_formats(messages, batches)
         return batches
+
+    @staticmethod
+    def _take_formats(messages: Sequence[Message], batches: Mapping[Partition, ChangelogBatch]) -> None:
+        """Take the format records out of `batches` and note what they say."""
+        for message in messages:
+            if message.error() is not None or message.key() != FORMAT_KEY:
+                continue
+            headers = cast("Headers", message.headers() or [])
+            named = [value for name, value in headers if name == FORMAT_HEADER]
+            batch = batches.get(Partition(cast("str", message.topic()), cast("int", message.partition())))
+            if named and batch is not None:
+                batch.format = max(batch.format, _format(named[-1]))
+                batch.writes.pop(FORMAT_KEY, None)
 
     def _event(self, message: Message, batches: dict[Partition, ChangelogBatch]) -> None:
         """Take in what the client reports in a record's place."""
@@ -156,6 +182,13 @@ class KafkaChangelogReader:
     def _troubled(self, error: KafkaError) -> None:
         # On the reader's thread, inside poll: it must not raise.
         self._trouble = error.str()
+
+
+def _format(named: bytes | str | None) -> int:
+    try:
+        return int(named or b"")
+    except ValueError:
+        return sys.maxsize  # of a version that says it in another way, so one that this one cannot read
 
 
 def _row(partition: Partition) -> TopicPartition:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from streamapp.clock import Clock
+from streamapp.errors import StateUnusable
 from streamapp.records import RawRecord
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ class Sweeper:
             event_time = _event_time(lane, now_ms)
             if event_time is None:
                 continue
-            keys = expiry.past(now_ms, event_time, scan=EXPIRY_SCAN)
+            try:
+                keys = expiry.past(now_ms, event_time, scan=EXPIRY_SCAN)
+            except StateUnusable:
+                return  # the engine was told; it is swept again once it is restored
             fresh = [key for key in keys if key not in partition.open and key not in partition.committing]
             if fresh:
                 savepoint = self._ticks.savepoint("expiry", [lane])
@@ -124,4 +128,4 @@ class Expiry:
         return found
 
     def _marks(self, scan: int) -> Iterator[tuple[bytes, bytes]]:
-        return self.partition.store.items(self._cursor, scan)
+        return self.partition.stored_items(self._cursor, scan)

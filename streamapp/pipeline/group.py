@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+RESTORE_AGAIN_AT_MOST = 15.0
+"""Longest wait, in seconds, before a store that the disk refused is tried again: a partition is back that soon after the disk is."""
+
 COMMITTED_WAIT = 30.0
 """Seconds for one reading of committed offsets; it waits out an open transaction, and is asked again for as long as it takes."""
 
@@ -436,9 +439,11 @@ class Group:
                     f"{spec.name}/{number} cannot be restored, trying again in {wait:.0f} s: {failure}", table=spec.name, partition=number,
                 )  # fmt: skip
                 await asyncio.sleep(wait)
-                wait = min(60.0, wait * 2)
+                wait = min(RESTORE_AGAIN_AT_MOST, wait * 2)
                 continue
-            self._tables[spec.name, number] = TablePartition(spec.name, number, Partition(spec.changelog, number), store)
+            self._tables[spec.name, number] = TablePartition(
+                spec.name, number, Partition(spec.changelog, number), store, self._admission.fail
+            )
             break
 
     def _is_in_flight(self, table: str, number: int) -> bool:

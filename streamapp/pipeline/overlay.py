@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NoReturn
 
+from streamapp.errors import StateUnusable
 from streamapp.ports import Store
 from streamapp.records import Partition
 
@@ -23,15 +24,21 @@ class TablePartition:
 
     Disk never holds what Kafka did not commit: `store` is written from `committing` after the commit, and `committing` stays
     readable until that batch is written.
+
+    A read that the store cannot serve raises StateUnusable, and is told to the engine first: an agent that catches everything
+    would go on with a value that it does not have.
     """
 
-    __slots__ = ("changelog", "committing", "number", "open", "store", "table")
+    __slots__ = ("_unreadable", "changelog", "committing", "number", "open", "store", "table")
 
-    def __init__(self, table: str, number: int, changelog: Partition, store: Store) -> None:
+    def __init__(
+        self, table: str, number: int, changelog: Partition, store: Store, unreadable: Callable[[StateUnusable], None]
+    ) -> None:
         self.table = table
         self.number = number
         self.changelog = changelog
         self.store = store
+        self._unreadable = unreadable
         self.open: dict[bytes, bytes | None] = {}
         self.committing: Mapping[bytes, bytes | None] = _NOTHING
 
@@ -41,8 +48,31 @@ class TablePartition:
         if value is MISSING:
             value = self.committing.get(key, MISSING)
             if value is MISSING:
-                return self.store.get(key)
+                try:
+                    return self.store.get(key)
+                except (StateUnusable, OSError) as failure:
+                    self._give_up(failure)
         return value  # type: ignore[return-value]  # the sentinel is gone, which mypy cannot see through dict.get
+
+    def stored(self, key: bytes) -> bytes | None:
+        """Return what is committed and applied under `key`, or None."""
+        try:
+            return self.store.get(key)
+        except (StateUnusable, OSError) as failure:
+            self._give_up(failure)
+
+    def stored_items(self, start: bytes = b"", limit: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what is committed and applied, in key order from `start` on."""
+        try:
+            yield from self.store.items(start, limit)
+        except (StateUnusable, OSError) as failure:
+            self._give_up(failure)
+
+    def _give_up(self, failure: Exception) -> NoReturn:
+        # The disk's error must not look like the record's: it would be retried, and then dead-lettered for it.
+        told = StateUnusable(f"{self.table}/{self.number} cannot be read: {failure}")
+        self._unreadable(told)
+        raise told from failure
 
     def close_unit(self) -> None:
         """Move the open layer under the committing unit. Under the unit's lock."""
@@ -68,7 +98,7 @@ class TablePartition:
         """
         over: dict[bytes, bytes | None] = {**self.committing, **self.open, **(on_top or {})}
         fresh = ((key, value) for key, value in sorted(over.items()) if value is not None)
-        stored = ((key, value) for key, value in self.store.items() if key not in over)
+        stored = ((key, value) for key, value in self.stored_items() if key not in over)
         return heapq.merge(fresh, stored, key=lambda pair: pair[0])
 
     def __repr__(self) -> str:

@@ -56,4 +56,4 @@ class TableHandle:
         if savepoint is not None and savepoint.writes:
             raise UsageError(f"table {self.name}: a timer that wrote cannot iterate over the table before it is done")
         for partition in self._engine.table_partitions(self.name):
-            yield from partition.store.items()
+            yield from partition.stored_items()

@@ -171,7 +171,7 @@ class Ticks:
         lane = self.lane_of_key(table, key)
         if lane is None or not lane.running:
             raise TableNotHere(f"table {table}: the partition of this key is not on this worker")
-        return lane.tables[table].store.get(key)
+        return lane.tables[table].stored(key)
 
     def write_from_task(self, table: str, key: bytes, value: bytes | None) -> None:
         """Write outside any record: a savepoint of its own, as soon as the record in hand there is done. Raises TableNotHere."""

@@ -1,14 +1,33 @@
-"""Which table partition a store belongs to: written into it, compared at each open."""
+"""Which table partition a store belongs to: written into it, compared at each open. And the formats of stores and changelogs."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
 
-from streamapp.errors import StoreForeign
+from streamapp.errors import ChangelogTooNew, StoreForeign
 
 FORMAT = 1
-"""Version of what a store holds: its key spaces and its metadata. Raised when an older reader would misread a newer store."""
+"""Version of what a store holds: its key spaces, its metadata, and the rows, which are those of the changelog.
+
+Raised when an older reader would misread a newer store, so also with CHANGELOG_FORMAT. A store of another format is rebuilt.
+"""
+
+CHANGELOG_FORMAT = 1
+"""Version of what a changelog's records hold.
+
+Format 1 says nothing of itself, so it costs nothing. A later one says so by a format record (see kafka/changelog.py) in each
+partition, in the transaction of its first record there; whoever knows less stops before that record and never reads past it.
+"""
+
+
+def require_known(changelog: object, written: int) -> None:
+    """Raise ChangelogTooNew unless this version can read `changelog`, a part of which is `written` in that format."""
+    if written > CHANGELOG_FORMAT:
+        raise ChangelogTooNew(
+            f"{changelog} was written in format {written} by a newer streamapp, this one reads up to format {CHANGELOG_FORMAT}: "
+            "run that version here too. Nothing was read past that place"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

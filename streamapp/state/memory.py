@@ -35,6 +35,10 @@ class MemoryStore:
     def usable(self) -> bool:
         return not self._closed
 
+    @property
+    def corrupt(self) -> str | None:
+        return None
+
     def get(self, key: bytes) -> bytes | None:
         self._check_open()
         return self._data.get(key)

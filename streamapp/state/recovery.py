@@ -283,9 +283,19 @@ class Restorer:
         log_event(log, logging.WARNING, event, message, topic=topic, partition=number, seconds=seconds)
 
     def _report_moving(self, moving: list[Restore], now: float) -> None:
-        states = [restore.progress(now) for restore in moving]
         left = sum(restore.left for restore in moving)
-        rate = sum(state.rate for state in states)
-        longest = f", {left / rate:.0f} s left" if rate > 0 else ""
-        message = f"Restoring {len(moving)} table partitions: {left} offsets to go, {rate:.0f} records/s{longest}"
-        log_event(log, logging.INFO, Event.RESTORE_PROGRESS, message, left=left, rate=round(rate), partitions=len(moving))
+        rate = sum(restore.progress(now).rate for restore in moving)
+        pace = sum(restore.pace for restore in moving)
+        seconds = round(left / pace, 1) if pace > 0 else None
+        until = f", {seconds:.0f} s left" if seconds is not None else ""
+        message = f"Restoring {len(moving)} table partitions: {left} offsets to go, {rate:.0f} records/s{until}"
+        log_event(
+            log,
+            logging.INFO,
+            Event.RESTORE_PROGRESS,
+            message,
+            left=left,
+            rate=round(rate),
+            seconds_left=seconds,
+            partitions=len(moving),
+        )

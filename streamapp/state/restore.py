@@ -16,6 +16,7 @@ from streamapp.events import Event, log_event
 from streamapp.faults import FaultPoint
 from streamapp.ports import ChangelogBatch, ChangelogBounds, ChangelogReader, Store
 from streamapp.records import Partition
+from streamapp.state.identity import require_known
 from streamapp.state.stores import Opened, log_wiped
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class RestoreProgress:
     rate: float
     """Records a second, of late."""
     seconds_left: float | None
-    """By that rate; None where none can be told."""
+    """By the offsets passed of late, of which a compacted log has more than records; None where none can be told."""
     waiting: float | None
     """Seconds spent waiting for an open transaction, or for an answer."""
     trouble: str | None
@@ -132,8 +133,10 @@ class Restore:
         self._current_at = 0.0
         self._kept = False
         self._failure: Exception | None = None
-        self._sampled = (self._began, 0)
-        self._rate = 0.0
+        self._sampled = (self._began, 0, 0)
+        self._rate: float | None = None
+        self.pace = 0.0
+        """Offsets a second, of late."""
         self.state = RestoreState.ASKING
         self.since = self._began
         """When `state`, or the position in it, last changed."""
@@ -190,6 +193,7 @@ class Restore:
     def take(self, batch: ChangelogBatch) -> None:
         """Step 4 for one batch, and 5 when it was the last. Raises what ends the restore."""
         assert self._position is not None and self._target is not None and self._store is not None  # noqa: PT018 - one state
+        require_known(self.changelog, batch.format)
         self._restored += batch.records
         if batch.truncated:
             self.ask_again(f"the broker refused offset {self._position}", after=REFUSED_PAUSE)
@@ -253,15 +257,19 @@ class Restore:
         )
 
     def sample(self, now: float) -> None:
-        """Take the rate, smoothed over the last seconds. Call it about once a second."""
-        then, count = self._sampled
+        """Take rate and pace, smoothed over the last seconds. Call it about once a second."""
+        then, count, passed = self._sampled
+        so_far = 0 if self._position is None or self._first is None else self._position - self._first
         if now > then:
-            self._rate += 0.5 * ((self._restored - count) / (now - then) - self._rate)
-            self._sampled = (now, self._restored)
+            rate, pace = (self._restored - count) / (now - then), max(0, so_far - passed) / (now - then)
+            fresh = 1.0 if self._rate is None else 0.5
+            self._rate = rate if self._rate is None else self._rate + 0.5 * (rate - self._rate)
+            self.pace += fresh * (pace - self.pace)
+            self._sampled = (now, self._restored, so_far)
 
     def progress(self, now: float) -> RestoreProgress:
         """Any thread: each figure is whole, all of about the same moment."""
-        state, position, target, rate = self.state, self._position, self._target, self._rate
+        state, position, target, pace = self.state, self._position, self._target, self.pace
         stands = state is not RestoreState.READING
         return RestoreProgress(
             changelog=self.changelog,
@@ -269,8 +277,8 @@ class Restore:
             position=position,
             target=target,
             restored=self._restored,
-            rate=0.0 if stands else rate,
-            seconds_left=self.left / rate if rate > 0 and not stands else None,
+            rate=0.0 if stands or self._rate is None else self._rate,
+            seconds_left=self.left / pace if pace > 0 and not stands else None,
             waiting=now - self.since if stands else None,
             trouble=self.waits_for(now) if state is RestoreState.WAITING else self.trouble,
         )

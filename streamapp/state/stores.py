@@ -49,17 +49,23 @@ class Stores:
     def open(self, table: str, partition: int, changelog_id: str) -> Opened:
         """Return the store, opened if it is not; wiped and made anew when it is corrupt or another's (event store_wiped).
 
-        One that failed a write is closed and opened again. Blocks for the disk: not for the event loop. Raises OSError.
+        One that failed a read or write is closed and opened again, wiped before if what it found was a wrong checksum. Blocks for the disk: not for the event loop. Raises OSError.
         """
         identity = Identity(app_id=self._app_id, table=table, partition=partition, changelog_id=changelog_id)
         with self._lock:
+            wiped: str | None = None
             held = self._open.pop((table, partition), None)
             if held is not None:
                 if held[0] == identity and held[1].usable:
                     self._open[table, partition] = held
                     return Opened(held[1], None)
                 held[1].close()
-            opened = self._open_or_replace(identity)
+                if held[0] == identity and held[1].corrupt is not None:
+                    # It would open: RocksDB looks at a block when that is read, not before.
+                    log_wiped(str(identity), held[1].corrupt)
+                    self._kind.wipe(identity)
+                    wiped = held[1].corrupt
+            opened = self._open_or_replace(identity, wiped)
             self._open[table, partition] = (identity, opened.store)
             return opened
 
@@ -79,9 +85,9 @@ class Stores:
         """Close all. May be called twice."""
         self.close_others(set())
 
-    def _open_or_replace(self, identity: Identity) -> Opened:
+    def _open_or_replace(self, identity: Identity, wiped: str | None) -> Opened:
         try:
-            return Opened(self._kind.open(identity), None)
+            return Opened(self._kind.open(identity), wiped)
         except StateUnusable as unusable:
             reason = str(unusable)
         log_wiped(str(identity), reason)

@@ -8,6 +8,7 @@ Starts a broker of its own unless one is named. Prints one line per run; the sec
 from __future__ import annotations
 
 import argparse
+import os
 import queue
 import tempfile
 import time
@@ -27,6 +28,7 @@ from streamapp.state.restore import RestoreOutcome, RestoreTask
 from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
 from tests.support.changelog_bench import READER
+from tests.support.evidence import Scenario, keep
 from tests.support.topics import create_topic
 
 
@@ -58,8 +60,10 @@ def measure(bootstrap: str, directory: Path, given: argparse.Namespace) -> None:
 
     restorer = Restorer(reader)
     restorer.start()
-    for name in ("whole", "current already"):
-        run(name, restorer, stores, topic, given.partitions)
+    speed = run("whole", restorer, stores, topic, given.partitions)
+    run("current already", restorer, stores, topic, given.partitions)
+    command = f"python -m tests.benchmarks.restore --records {given.records} --partitions {given.partitions}"
+    keep(Scenario(name="restore, at full speed", command=command, figures=speed))
     restorer.stop()
     stores.close_all()
 
@@ -80,7 +84,9 @@ def fill(bootstrap: str, topic: str, given: argparse.Namespace) -> None:
     producer.commit_transaction(60)
 
 
-def run(name: str, restorer: Restorer, stores: Stores, topic: str, partitions: int) -> None:
+def run(name: str, restorer: Restorer, stores: Stores, topic: str, partitions: int) -> dict[str, str | int | float]:
+    """Restore all partitions; return what that took."""
+    load = os.getloadavg()[0]
     outcomes: queue.Queue[RestoreOutcome] = queue.Queue()
     began, used = time.perf_counter(), time.process_time()
     for number in range(partitions):
@@ -98,8 +104,15 @@ def run(name: str, restorer: Restorer, stores: Stores, topic: str, partitions: i
     records = sum(outcomes.get().restored for _ in range(partitions))
     each = f", {used / records * 1e6:.2f} CPU µs each" if records else ""
     print(
-        f"{name}: {records} records in {took:.3f} s, {records / took:.0f}/s{each}; main thread waited {longest * 1000:.1f} ms at most"
+        f"{name}: {records} records in {took:.3f} s, {records / took:.0f}/s{each}; main thread waited {longest * 1000:.1f} ms at most; "
+        f"load average {load:.1f}"
     )
+    return {
+        "changelog records": records,
+        "records/s": round(records / took),
+        "CPU µs a record": round(used / records * 1e6, 2) if records else 0,
+        "load average of the machine, of all it did": round(load, 1),
+    }
 
 
 if __name__ == "__main__":

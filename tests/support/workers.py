@@ -5,6 +5,7 @@ Every process started here is ended by `Workers.close()`, by its pid, also when 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from shutil import which
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -142,6 +143,10 @@ class Worker:
 
         return wait_until(answers, deadline=deadline, every=0.1, why=lambda: f"{self.id} is not ready\n{self.tail()}")
 
+    def readiness(self) -> dict[str, Any]:
+        """Return what /readyz says, whatever its status; empty where nobody answers. Needs a web port."""
+        return _answer(f"http://127.0.0.1:{self.web_port}/readyz")
+
     def cpu_seconds(self) -> float:
         """User and system seconds of the process so far."""
         return cpu_seconds(self.pid)
@@ -239,6 +244,16 @@ def _outside() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("STREAMAPP_", "ORDER_PROCESSOR_", "FAUST_", "COVERAGE_"))
     }
+
+
+def _answer(url: str) -> dict[str, Any]:
+    try:
+        with urlopen(url, timeout=2) as answer:
+            return dict(json.load(answer))
+    except HTTPError as error:
+        return dict(json.load(error))
+    except (URLError, OSError):
+        return {}
 
 
 def _status(url: str) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from streamapp.clock import Deadline
-from streamapp.errors import BrokerUnreachable, InvariantBroken, StateUnusable, StoreCorrupted
+from streamapp.errors import BrokerUnreachable, ChangelogTooNew, InvariantBroken, StateUnusable, StoreCorrupted
 from streamapp.ports import ChangelogBatch, ChangelogBounds
 from streamapp.records import Partition
 from streamapp.state import recovery
@@ -65,6 +65,10 @@ class ListReader:
         self.opened: list[tuple[Partition, int]] = []
         self.failures: list[BrokerUnreachable] = []
         self.closed = False
+        self.newer: dict[Partition, int] = {}
+        """The format that a partition's records name."""
+        self.slow = 0.0
+        """Seconds that each read takes."""
         self.gate = threading.Event()
         self.gate.set()
         self.read_once = threading.Event()
@@ -86,6 +90,8 @@ class ListReader:
         self.gate.wait(timeout)
         if not self.gate.is_set():
             return {}
+        if self.slow:
+            threading.Event().wait(self.slow)
         batches = {partition: self._read(partition) for partition in list(self.positions)}
         self.read_once.set()
         found = {partition: batch for partition, batch in batches.items() if batch is not None}
@@ -104,7 +110,9 @@ class ListReader:
             return None
         self.at_end = self.at_end | {partition} if at_end else self.at_end - {partition}
         real = [record for record in page if record is not None]
-        return ChangelogBatch(dict(real), len(real), self.positions[partition], at_end=at_end, truncated=False)
+        return ChangelogBatch(
+            dict(real), len(real), self.positions[partition], at_end=at_end, truncated=False, format=self.newer.get(partition, 1)
+        )
 
     def trouble(self) -> str | None:
         return None
@@ -409,6 +417,53 @@ class Failing(MemoryStore):
             self.times -= 1
             raise self.failure
         super().apply(writes, changelog_offset, current_at=current_at)
+
+
+def test_what_a_newer_version_wrote_is_not_read_and_the_store_is_left_as_it_was(bench: Bench) -> None:
+    bench.logs[P0].records = puts(10)
+    bench.reader.newer[P0] = 2
+    bench.stores[P0].apply({b"kept": b"1"}, 4)
+    bench.restore()
+    outcome = bench.outcome()
+    assert isinstance(outcome.failure, ChangelogTooNew)
+    assert f"{P0} was written in format 2 by a newer streamapp, this one reads up to format 1" in str(outcome.failure)
+    assert (bench.content(), bench.stores[P0].changelog_offset, outcome.wiped) == ({b"kept": b"1"}, 4, None)
+
+
+def test_time_left_counts_offsets_of_which_a_compacted_log_has_more_than_records(bench: Bench) -> None:
+    bench.logs[P0].records = [*puts(1), *[None] * 999]
+    task = RestoreTask(changelog=P0, open=lambda: Opened(bench.stores[P0], None), delete_retention=DAY)
+    restore = Restore(task, bench.outcomes.put, bench.clock)
+    restore.begin(bench.reader)
+    began = restore.since + 1.0
+    restore.sample(began)
+    restore.take(ChangelogBatch({b"000": b"v"}, records=10, position=100, at_end=False, truncated=False))
+    restore.sample(began + 1.0)
+    restore.take(ChangelogBatch({b"000": b"v"}, records=10, position=200, at_end=False, truncated=False))
+    restore.sample(began + 2.0)
+    progress = restore.progress(began + 2.0)
+    assert (progress.position, progress.target, progress.restored) == (200, 1_000, 20)
+    assert progress.rate == pytest.approx(7.5)
+    assert progress.seconds_left == pytest.approx(800 / 75)
+
+
+def test_a_restore_under_way_is_told_with_its_rate_and_the_time_left(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "REPORT_EVERY", 1.0)
+    bench.logs[P0].records = puts(100_000)
+    bench.reader.batch, bench.reader.slow = 2, 0.001
+    with caplog.at_level(logging.INFO):
+        task = bench.restore()
+        deadline = Deadline.after(20)
+        while not (told := [each for each in caplog.records if each.__dict__["event"] == "restore_progress"]):
+            assert not deadline.passed, "never told"
+            threading.Event().wait(0.01)
+        bench.restorer.cancel(task)
+    fields = told[0].__dict__["fields"]
+    assert fields["rate"] > 0 and fields["left"] > 0
+    assert fields["seconds_left"] == pytest.approx(fields["left"] / fields["rate"], rel=0.2)
+    assert " offsets to go, " in told[0].message and " s left" in told[0].message
 
 
 def test_a_full_disk_fails_the_restore(bench: Bench) -> None:

@@ -124,6 +124,69 @@ def test_a_flipped_block_is_found_when_it_is_read(tmp_path: Path, directory: Pat
     store.close()
 
 
+def test_no_flipped_byte_gives_a_wrong_value(tmp_path: Path, directory: Path) -> None:
+    written = {b"%05d" % number: b"%d" % (number * number) for number in range(1_500)}
+    store = RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)).open(IDENTITY)
+    store.apply(written, 1_500)
+    store.close()
+    table = only(directory, "*.sst")
+    sound = table.read_bytes()
+    found = set()
+    for at in range(0, len(sound), len(sound) // 40):
+        table.write_bytes(sound[:at] + bytes([sound[at] ^ 0xFF]) + sound[at + 1 :])
+        try:
+            # Memory of its own: a block that is in a shared cache is not read from the disk.
+            store = RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)).open(IDENTITY)
+        except StoreCorrupted:
+            found.add("at the open")
+            continue
+        for key, value in written.items():
+            try:
+                assert store.get(key) == value, f"byte {at} flipped"
+            except StoreCorrupted:
+                found.add("at a read")
+                assert not store.usable
+                assert "Corruption" in (store.corrupt or "")
+        store.close()
+    assert found == {"at the open", "at a read"}
+
+
+class RocksError(Exception):
+    """What rocksdict raises as a bare Exception."""
+
+
+def test_a_block_that_the_disk_cannot_read_back_is_as_good_as_damaged(
+    stores: RocksStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stores.open(IDENTITY)
+
+    def fail(key: bytes) -> bytes:
+        raise RocksError("IO error: While pread offset 0 len 4096: /d/000009.sst: Input/output error")
+
+    monkeypatch.setattr(store, "_get", fail)
+    with pytest.raises(StoreCorrupted, match="cannot be read back"):
+        store.get(b"ann")
+    assert (store.usable, store.corrupt is None) == (False, False)
+    monkeypatch.undo()
+    store.close()
+
+
+def test_a_read_for_which_the_process_lacks_something_condemns_no_content(
+    stores: RocksStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stores.open(IDENTITY)
+
+    def fail(key: bytes) -> bytes:
+        raise RocksError("IO error: While open a file for random read: /d/000009.sst: Too many open files")
+
+    monkeypatch.setattr(store, "_get", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        store.get(b"ann")
+    assert (store.usable, store.corrupt) == (False, None)
+    monkeypatch.undo()
+    store.close()
+
+
 def test_a_store_opened_again_uses_the_shared_cache(tmp_path: Path) -> None:
     filled(RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)))
     memory = RocksMemory(16 * 1024 * 1024)

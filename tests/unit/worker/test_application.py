@@ -107,11 +107,15 @@ def test_readiness_names_what_is_missing(app: StreamApp) -> None:
         def restored(self) -> set[Any]:
             return set()
 
+        def restoring(self) -> list[dict[str, Any]]:
+            return [{"table": "totals", "partition": 0}]
+
     assert app.readiness() == {"ready": False, "failing": "starting"}
     app.engine_started(cast("Any", Engine()))
     assert app.readiness()["failing"] == "not assigned"
     Engine.has = frozenset({("a", 0)})
     assert app.readiness()["failing"] == "restoring"
+    assert app.readiness()["restoring"] == [{"table": "totals", "partition": 0}]
     Engine.ready, Engine.has = True, frozenset()
     assert app.readiness() == {"ready": True, "assigned": 0, "restored": 0, "idle": True}
     app.draining = True

@@ -211,7 +211,7 @@ def test_one_log_from_before_a_reboot_is_trusted(tmp_path: Path, memory: RocksMe
     ],
 )
 def test_a_disk_that_refuses_is_not_a_corrupt_store(text: str, number: int) -> None:
-    failure = rocksdb._translated(Exception(text), IDENTITY)
+    failure = rocksdb.translated(Exception(text), IDENTITY)
     assert isinstance(failure, OSError)
     assert failure.errno == number
 

@@ -24,6 +24,8 @@ from streamapp.settings import Settings
 NAME: Final = "verify"
 BATCH: Final = 2_000
 """Records handed on at once."""
+PREFETCHED_KILOBYTES: Final = 16_384
+"""Of records that wait in the client: a bound on memory, and far more than one batch."""
 FETCH_WAIT: Final = 0.02
 """Seconds that an empty fetch waits at the broker: a log ends in a commit marker, which shows by a fetch that comes back empty."""
 UNDECIDED: Final = 2.0
@@ -65,13 +67,14 @@ class Inspector:
         self._offsets = KafkaOffsets(
             client_config.helper_consumer(settings, NAME), client_config.watermark_consumer(settings, NAME)
         )
-        config = client_config.reader(settings, NAME, start="error")
+        config = client_config.reader(settings, NAME, start="error") | {
+            "queued.min.messages": 4 * BATCH,
+            "queued.max.messages.kbytes": PREFETCHED_KILOBYTES,
+            "fetch.wait.max.ms": round(FETCH_WAIT * 1000),
+        }
         try:
             with options_checked():
-                self._reader = Consumer(
-                    {**config, "fetch.wait.max.ms": round(FETCH_WAIT * 1000)},
-                    logger=logging.getLogger(CLIENT_LOGGER),
-                )
+                self._reader = Consumer(config, logger=logging.getLogger(CLIENT_LOGGER))
         except BaseException:
             self._offsets.close()
             raise

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
+
+import msgspec
 
 from streamapp.errors import SettingInvalid
 from streamapp.ports import Store
@@ -51,15 +52,15 @@ def _header(record: RawRecord, name: str) -> bytes | None:
 
 def _field(value: bytes | None, path: Iterable[str]) -> bytes | None:
     try:
-        document: object = json.loads(value) if value is not None else None
-    except ValueError:
+        document: object = msgspec.json.decode(value) if value is not None else None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     for name in path:
         document = document.get(name) if isinstance(document, dict) else None
     if document is None:
         return None
     # 1 and "1" are two ids; of an object, the order of its fields is not told apart.
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    return msgspec.json.encode(document, order="sorted")
 
 
 class DuplicateFinder:

@@ -175,13 +175,14 @@ class Report:
         return 1 if self.bad else 0
 
     def summary(self) -> dict[str, object]:
-        verdicts = {verdict.value: sum(row.verdict is verdict for row in self.rows) for verdict in Verdict}
+        # A duplicate that is named is one of those that its search has counted.
+        found = [row for row in self.rows if row.verdict is Verdict.FINDING and not isinstance(row, DuplicateRow)]
         return {
             "kind": "summary",
             "app_id": self.app_id,
             "checked": {check.value: self.checked.get(check) for check in Check},
-            "findings": verdicts["finding"],
-            "unchecked": verdicts["unchecked"],
+            "findings": sum(row.duplicates if isinstance(row, DuplicatesRow) else 1 for row in found),
+            "unchecked": sum(row.verdict is Verdict.UNCHECKED for row in self.rows),
             "exit_code": self.exit_code,
         }
 

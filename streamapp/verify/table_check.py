@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,11 +20,12 @@ from streamapp.ports import Frozen, Store
 from streamapp.records import Partition
 from streamapp.state.closed import ClosedDataDir
 from streamapp.state.identity import Identity
+from streamapp.verify.changelog import ChangelogFolder, NotInLog, Undecided
 from streamapp.verify.duplicates import hashed, readable
 from streamapp.verify.rows import Check, NoteRow, Row, TableRow, Verdict
 from streamapp.verify.subject import Subject
 from streamapp.verify.tables import Fold, compare
-from streamapp.verify.workers import HeldPartition, LiveWorker, WorkerSilent
+from streamapp.verify.workers import LiveWorker, WorkerSilent
 
 if TYPE_CHECKING:
     from streamapp.verify.run import Options, Watcher
@@ -32,12 +34,41 @@ LIVE_TRIES: Final = 3
 """Times that a live table has to differ, each at another offset: compaction may take records between digest and reading, once."""
 
 
-class _Undecided(Exception):
-    """The changelog cannot be read up to the offset now."""
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A table partition at one place, and what it holds as far as it was read."""
 
+    table: str
+    number: int
+    place: str
+    changelog: Partition | None
+    offset: int | None = None
+    holds: TableDigest | None = None
 
-class _BeyondLog(Exception):
-    """The offset is not in the changelog."""
+    def row(
+        self,
+        verdict: Verdict,
+        status: str,
+        detail: str | None = None,
+        *,
+        folded: TableDigest | None = None,
+        differences: Sequence[str] = (),
+    ) -> TableRow:
+        return TableRow(
+            verdict=verdict,
+            status=status,
+            detail=detail,
+            table=self.table,
+            partition=self.number,
+            changelog=None if self.changelog is None else self.changelog.topic,
+            place=self.place,
+            offset=self.offset,
+            keys=None if self.holds is None else self.holds.keys,
+            digest=None if self.holds is None else self.holds.digest,
+            changelog_keys=None if folded is None else folded.keys,
+            changelog_digest=None if folded is None else folded.digest,
+            differences=tuple(differences),
+        )
 
 
 class TableCheck:
@@ -55,8 +86,6 @@ class TableCheck:
         self._rows: list[Row] = []
         self._ids: dict[str, str] = {}
         self._tombstones_kept: dict[str, float] = {}
-        self._seen: set[tuple[str, int]] = set()
-        self._compared = 0
         self._directories = [ClosedDataDir(path, subject.app_id) for path in options.data_dirs or self._own_directories()]
         self._workers = [LiveWorker(url, options.timeout) for url in options.workers or subject.settings.web.web_peers]
 
@@ -65,23 +94,21 @@ class TableCheck:
         if not self._subject.changelogs:
             return [], 0
         if not (self._directories or self._workers):
-            self._note(
-                Verdict.UNCHECKED if Check.TABLES in self._options.only else Verdict.NOTE,
-                "not compared",
-                "tables",
-                "no data directory here and no worker named: --data-dir, --worker, or STREAMAPP_WEB_PEERS",
-            )
+            verdict = Verdict.UNCHECKED if Check.TABLES in self._options.only else Verdict.NOTE
+            detail = "no data directory here and no worker named: --data-dir, --worker, or STREAMAPP_WEB_PEERS"
+            self._note(verdict, "not compared", "tables", detail)
             return self._rows, 0
         self._ask_about_changelogs(layout)
+        folder = ChangelogFolder(inspector, self._scratch, self._watcher, self._options.timeout)
         for directory in self._directories:
-            self._closed(inspector, layout, directory)
+            self._closed(folder, layout, directory)
         for worker in self._workers:
-            self._live(inspector, layout, worker)
+            self._live(folder, layout, worker)
         self._tell_unseen(layout)
-        return self._rows, self._compared
+        return self._rows, sum(isinstance(row, TableRow) and row.changelog_digest is not None for row in self._rows)
 
     def _own_directories(self) -> list[Path]:
-        """Return the data directories that the settings name, or workers of this app beside the one that they would name."""
+        """Return the data directory that the settings name; where they name none, those of this app's workers that are here."""
         identity = self._subject.settings.identity
         directory = identity.directory
         if identity.data_dir is not None or identity.worker_id is not None:
@@ -97,339 +124,158 @@ class TableCheck:
 
     # --- closed stores
 
-    def _closed(self, inspector: Inspector, layout: Layout, directory: ClosedDataDir) -> None:
+    def _closed(self, folder: ChangelogFolder, layout: Layout, directory: ClosedDataDir) -> None:
         if (pid := directory.holder()) is not None:
-            self._held(directory, pid)
+            self._in_use(directory.path, pid)
             return
         stores = directory.tables()
         if not stores:
             self._note(Verdict.NOTE, "empty", str(directory.path), "no table has been kept here yet")
         for table, number in stores:
-            changelog = self._changelog(table, number, layout)
-            if changelog is None:
-                self._row(Verdict.NOTE if table not in self._subject.changelogs else Verdict.FINDING, "no changelog", table, number, str(directory.path),
-                          detail="the app has no such table, or its changelog has no such partition")  # fmt: skip
-                continue
-            try:
-                self._closed_store(inspector, directory, table, changelog)
-            except DataDirLocked as taken:
-                self._row(
-                    Verdict.UNCHECKED,
-                    "in use",
-                    table,
-                    number,
-                    str(directory.path),
-                    changelog.topic,
-                    detail=f"{taken}: run it again",
-                )
-                return
+            held = self._held(table, number, str(directory.path), layout)
+            if table not in self._subject.changelogs:
+                self._rows.append(held.row(Verdict.NOTE, "no table", "the app has no table of this name (any more)"))
+            elif held.changelog is None:
+                self._rows.append(held.row(Verdict.FINDING, "no changelog", "its changelog has no such partition, or is gone"))
+            else:
+                told = len(self._rows)
+                try:
+                    self._closed_store(folder, directory, held, held.changelog)
+                except DataDirLocked as taken:
+                    del self._rows[told:]  # files that changed under the reading say nothing about the store
+                    self._rows.append(held.row(Verdict.UNCHECKED, "in use", f"{taken}: run it again"))
+                    return
 
-    def _held(self, directory: ClosedDataDir, pid: int) -> None:
+    def _in_use(self, path: Path, pid: int) -> None:
         """A live worker has the directory: it is asked instead, where it said that it can be reached."""
-        url = _read(directory.path / WEB_FILE)
-        named = {worker.url for worker in self._workers}
-        if not url:
-            if not named:
-                self._note(
-                    Verdict.UNCHECKED,
-                    "in use",
-                    str(directory.path),
-                    f"in use by the live worker with process id {pid}, which has no web port: stop it, or start it with STREAMAPP_WEB_PORT",
-                )
+        url = _read(path / WEB_FILE)
+        if url in {worker.url for worker in self._workers}:
             return
-        if url not in named:
+        trouble = "it has no web port: stop it, or start it with STREAMAPP_WEB_PORT"
+        if url:
             worker = LiveWorker(url, self._options.timeout)
             try:
                 worker.held()
             except WorkerSilent as silent:
-                self._note(
-                    Verdict.UNCHECKED, "in use", str(directory.path), f"in use by the live worker with process id {pid}: {silent}"
-                )
-                return
-            if worker.pid == pid:
-                self._workers.append(worker)
+                trouble = str(silent)
             else:
-                self._note(
-                    Verdict.UNCHECKED,
-                    "in use",
-                    str(directory.path),
-                    f"in use by the live worker with process id {pid}; {url} is the process {worker.pid}",
-                )
+                if worker.pid == pid:
+                    self._workers.append(worker)
+                    return
+                trouble = f"{url} is the process {worker.pid}"
+        if url or not self._workers:  # a worker that was named may well be this one
+            detail = f"in use by the live worker with process id {pid}: {trouble}"
+            self._note(Verdict.UNCHECKED, "in use", str(path), detail)
 
-    def _closed_store(self, inspector: Inspector, directory: ClosedDataDir, table: str, changelog: Partition) -> None:
-        place = str(directory.path)
-        identity = Identity(
-            app_id=self._subject.app_id, table=table, partition=changelog.number, changelog_id=self._ids[changelog.topic]
-        )
+    def _closed_store(self, folder: ChangelogFolder, directory: ClosedDataDir, held: _Held, changelog: Partition) -> None:
+        app_id, topic_id = self._subject.app_id, self._ids[changelog.topic]
+        identity = Identity(app_id=app_id, table=held.table, partition=held.number, changelog_id=topic_id)
         try:
             with directory.store(identity) as store:
-                if (stale := self._stale(inspector, store, changelog)) is not None:
-                    self._row(
-                        Verdict.NOTE,
-                        "stale",
-                        table,
-                        changelog.number,
-                        place,
-                        changelog.topic,
-                        offset=store.changelog_offset,
-                        detail=stale,
-                    )
+                held = replace(held, offset=store.changelog_offset)
+                if (stale := self._stale(folder, store, changelog)) is not None:
+                    self._rows.append(held.row(Verdict.NOTE, "stale", stale))
                     return
-                self._compare_rows(inspector, store, table, changelog, place)
+                held = replace(held, holds=digest_of(store.items()))
+                with self._folded(folder, held, changelog) as fold:
+                    if fold is not None:
+                        self._compare_rows(store, held, fold)
         except StateUnusable as unusable:
-            self._row(
-                Verdict.FINDING,
-                "unusable",
-                table,
-                changelog.number,
-                place,
-                changelog.topic,
-                detail=f"{unusable}; a worker would rebuild it from the changelog",
-            )
+            self._rows.append(held.row(Verdict.FINDING, "unusable", f"{unusable}; a worker would rebuild it from the changelog"))
         except OSError as refused:
-            self._row(Verdict.UNCHECKED, "unreadable", table, changelog.number, place, changelog.topic, detail=str(refused))
+            self._rows.append(held.row(Verdict.UNCHECKED, "unreadable", str(refused)))
 
-    def _stale(self, inspector: Inspector, store: Frozen, changelog: Partition) -> str | None:
+    def _stale(self, folder: ChangelogFolder, store: Frozen, changelog: Partition) -> str | None:
         """Return why the store's content proves nothing: tombstones written since it was current may be gone."""
         age = None if store.current_at is None else time.time() - store.current_at
         kept = self._tombstones_kept[changelog.topic]
-        if age is None or age < kept or (store.changelog_offset or 0) >= inspector.ends(changelog)[1]:
+        if age is None or age < kept or (store.changelog_offset or 0) >= folder.stable_end(changelog):
             return None
         return (
             f"left behind {age / 3600:.0f} h ago, longer than tombstones are kept ({kept / 3600:g} h): a worker would rebuild it"
         )
 
-    def _compare_rows(self, inspector: Inspector, store: Frozen, table: str, changelog: Partition, place: str) -> None:
-        held = digest_of(store.items())
-        offset = store.changelog_offset
-        with self._scratch() as scratch:
-            fold = self._folded(inspector, scratch, table, changelog, place, offset, held)
-            if fold is None:
-                return
-            folded = fold.digest()
-            if folded == held:
-                self._row(Verdict.OK, "equal", table, changelog.number, place, changelog.topic, offset, held, folded)
-                return
-            found = compare(store.items(), fold, self._show, named=self._options.named)
+    def _compare_rows(self, store: Frozen, held: _Held, fold: Fold) -> None:
+        folded = fold.digest()
+        if folded == held.holds:
+            self._rows.append(held.row(Verdict.OK, "equal", folded=folded))
+            return
+        found = compare(store.items(), fold, self._show, named=self._options.named)
+        if found.wrong:
             told = f"{found.different} keys differ, {found.missing} are missing from the table, {found.extra} from the changelog"
-            if found.wrong:
-                self._row(
-                    Verdict.FINDING,
-                    "different",
-                    table,
-                    changelog.number,
-                    place,
-                    changelog.topic,
-                    offset,
-                    held,
-                    folded,
-                    told,
-                    found.named,
-                )
-            else:
-                self._row(
-                    Verdict.OK, "equal", table, changelog.number, place, changelog.topic, offset, held, folded,
-                    f"but for {found.undecided} keys that changed later, whose earlier records compaction may have taken",
-                )  # fmt: skip
+            self._rows.append(held.row(Verdict.FINDING, "different", told, folded=folded, differences=found.named))
+        else:
+            told = f"but for {found.undecided} keys that changed later, whose earlier records compaction may have taken"
+            self._rows.append(held.row(Verdict.OK, "equal", told, folded=folded))
 
     # --- live workers
 
-    def _live(self, inspector: Inspector, layout: Layout, worker: LiveWorker) -> None:
+    def _live(self, folder: ChangelogFolder, layout: Layout, worker: LiveWorker) -> None:
         try:
-            held = worker.held()
+            partitions = worker.held()
             if worker.app_id != self._subject.app_id:
                 raise WorkerSilent(f"{worker.url}: this is a worker of app {worker.app_id!r}, not of {self._subject.app_id!r}")
-            for each in held:
-                changelog = self._changelog(each.table, each.number, layout)
-                if changelog is None:
-                    self._row(
-                        Verdict.FINDING,
-                        "no changelog",
-                        each.table,
-                        each.number,
-                        worker.url,
-                        detail="the worker has a table that this app does not declare, or whose changelog is gone",
-                    )
+            for each in partitions:
+                held = self._held(each.table, each.number, worker.url, layout)
+                if held.changelog is None:
+                    detail = "the worker has a table that this app does not declare, or whose changelog is gone"
+                    self._rows.append(held.row(Verdict.FINDING, "no changelog", detail))
                 else:
-                    self._live_table(inspector, worker, each, changelog)
+                    self._live_table(folder, worker, held, held.changelog)
         except WorkerSilent as silent:
             self._note(Verdict.UNCHECKED, "silent", worker.url, str(silent))
 
-    def _live_table(self, inspector: Inspector, worker: LiveWorker, each: HeldPartition, changelog: Partition) -> None:
+    def _live_table(self, folder: ChangelogFolder, worker: LiveWorker, held: _Held, changelog: Partition) -> None:
         for attempt in range(1, LIVE_TRIES + 1):
-            live = worker.digest(each)
+            live = worker.digest(held.table, held.number)
             if live is None:
-                self._row(
-                    Verdict.NOTE,
-                    "moved",
-                    each.table,
-                    each.number,
-                    worker.url,
-                    changelog.topic,
-                    detail="it went to another worker meanwhile",
-                )
+                self._rows.append(held.row(Verdict.NOTE, "moved", "it went to another worker meanwhile"))
                 return
-            held = TableDigest(live.keys, live.digest)
-            with self._scratch() as scratch:
-                fold = self._folded(inspector, scratch, each.table, changelog, worker.url, live.offset, held)
+            held = replace(held, offset=live.offset, holds=TableDigest(live.keys, live.digest))
+            with self._folded(folder, held, changelog) as fold:
                 if fold is None:
                     return
                 folded = fold.digest()
-                if folded == held:
-                    self._row(
-                        Verdict.OK, "equal", each.table, each.number, worker.url, changelog.topic, live.offset, held, folded
-                    )
+                if folded == held.holds:
+                    self._rows.append(held.row(Verdict.OK, "equal", folded=folded))
                     return
                 if attempt == LIVE_TRIES or not fold.hides_some():
-                    told = "stop the worker and run it on its data directory to see which keys differ"
-                    self._row(
-                        Verdict.FINDING,
-                        "different",
-                        each.table,
-                        each.number,
-                        worker.url,
-                        changelog.topic,
-                        live.offset,
-                        held,
-                        folded,
-                        told,
-                    )
+                    told = "stop the worker and look into its data directory to see which keys differ"
+                    self._rows.append(held.row(Verdict.FINDING, "different", told, folded=folded))
                     return
 
-    # --- the changelog
+    # --- both
 
-    def _changelog(self, table: str, number: int, layout: Layout) -> Partition | None:
-        self._seen.add((table, number))
+    def _held(self, table: str, number: int, place: str, layout: Layout) -> _Held:
         changelog = self._subject.changelogs.get(table)
         where = Partition(changelog, number) if changelog is not None else None
-        return where if where in layout.leaders else None
+        return _Held(table, number, place, where if where in layout.leaders else None)
 
-    def _folded(
-        self,
-        inspector: Inspector,
-        scratch: Store,
-        table: str,
-        changelog: Partition,
-        place: str,
-        offset: int | None,
-        held: TableDigest,
-    ) -> Fold | None:
-        """Return the changelog folded up to `offset`; None where a row says why it could not be."""
+    @contextmanager
+    def _folded(self, folder: ChangelogFolder, held: _Held, changelog: Partition) -> Iterator[Fold | None]:
+        """Fold the changelog up to the table's offset; None where a row says why it could not be."""
         try:
-            return self._fold(inspector, scratch, changelog, offset or 0)
-        except _BeyondLog as beyond:
-            self._row(
-                Verdict.FINDING,
-                "not in the log",
-                table,
-                changelog.number,
-                place,
-                changelog.topic,
-                offset,
-                held,
-                detail=str(beyond),
-            )
-        except _Undecided as undecided:
-            self._row(
-                Verdict.UNCHECKED,
-                "undecided",
-                table,
-                changelog.number,
-                place,
-                changelog.topic,
-                offset,
-                held,
-                detail=str(undecided),
-            )
-        return None
-
-    def _fold(self, inspector: Inspector, scratch: Store, changelog: Partition, offset: int) -> Fold:
-        start, stable = self._settled(inspector, changelog, offset)
-        fold = Fold(scratch, offset)
-        self._watcher.begin(f"reading {changelog}", stable - start)
-        try:
-            for messages, passed in inspector.read({changelog: (start, stable)}):
-                before: dict[bytes, bytes | None] = {}
-                since: list[bytes] = []
-                for message in messages:
-                    key, at = message.key(), message.offset()
-                    if key is None or at is None:
-                        continue  # none of ours, and no table's
-                    if at < offset:
-                        before[key] = message.value()
-                    else:
-                        since.append(key)
-                fold.take(before, since)
-                self._watcher.advance(passed)
-        finally:
-            self._watcher.end()
-        return fold
-
-    def _settled(self, inspector: Inspector, changelog: Partition, offset: int) -> tuple[int, int]:
-        """Return the changelog's start and stable end, once all below `offset` is decided: markers come after the commit's answer."""
-        deadline = Deadline.after(self._options.timeout)
-        while True:
-            start, stable, high = inspector.ends(changelog)
-            if offset > high:
-                raise _BeyondLog(f"its offset {offset} lies beyond the changelog's end {high}; a worker would rebuild it")
-            if offset < start:
-                raise _BeyondLog(f"its offset {offset} lies before the changelog's start {start}; a worker would rebuild it")
-            if offset <= stable:
-                return start, stable
-            if deadline.passed:
-                raise _Undecided(f"an open transaction holds the changelog at offset {stable}, below the table's {offset}")
-            time.sleep(min(0.05, deadline.left))  # the broker tells nobody when a marker is written
-
-    # --- rows
+            with folder.folded(changelog, held.offset or 0) as fold:
+                yield fold
+            return
+        except NotInLog as beyond:
+            row = held.row(Verdict.FINDING, "not in the log", str(beyond))
+        except Undecided as undecided:
+            row = held.row(Verdict.UNCHECKED, "undecided", str(undecided))
+        self._rows.append(row)
+        yield None
 
     def _tell_unseen(self, layout: Layout) -> None:
+        seen = {(row.table, row.partition) for row in self._rows if isinstance(row, TableRow)}
         for table, changelog in sorted(self._subject.changelogs.items()):
             partitions = layout.partitions(changelog)
-            unseen = [each.number for each in partitions if (table, each.number) not in self._seen]
+            unseen = [str(each.number) for each in partitions if (table, each.number) not in seen]
             if unseen:
-                numbers = ", ".join(map(str, unseen))
-                self._note(
-                    Verdict.NOTE,
-                    "not held here",
-                    table,
-                    f"partitions {numbers} of {len(partitions)} are at none of the places looked at",
-                )
+                detail = f"partitions {', '.join(unseen)} of {len(partitions)} are at none of the places looked at"
+                self._note(Verdict.NOTE, "not held here", table, detail)
 
     def _note(self, verdict: Verdict, status: str, about: str, detail: str) -> None:
         self._rows.append(NoteRow(verdict=verdict, status=status, about=about, detail=detail))
-
-    def _row(
-        self,
-        verdict: Verdict,
-        status: str,
-        table: str,
-        number: int,
-        place: str,
-        changelog: str | None = None,
-        offset: int | None = None,
-        held: TableDigest | None = None,
-        folded: TableDigest | None = None,
-        detail: str | None = None,
-        differences: Sequence[str] = (),
-    ) -> None:
-        self._compared += folded is not None
-        self._rows.append(
-            TableRow(
-                verdict=verdict,
-                status=status,
-                detail=detail,
-                table=table,
-                partition=number,
-                changelog=changelog,
-                place=place,
-                offset=offset,
-                keys=None if held is None else held.keys,
-                digest=None if held is None else held.digest,
-                changelog_keys=None if folded is None else folded.keys,
-                changelog_digest=None if folded is None else folded.digest,
-                differences=tuple(differences),
-            )
-        )
 
 
 def _read(file: Path) -> str:

@@ -68,10 +68,10 @@ class LiveWorker:
         except (KeyError, TypeError, ValueError, AssertionError) as unknown:
             raise WorkerSilent(f"{self.url}: this is no answer of a streamapp worker") from unknown
 
-    def digest(self, held: HeldPartition) -> LiveTable | None:
+    def digest(self, table: str, number: int) -> LiveTable | None:
         """Return what the partition holds; None when it has gone to another worker."""
         try:
-            answer = self._get(f"/{quote(held.table, safe='')}/{held.number}", max(self._timeout, DIGEST_TIMEOUT))
+            answer = self._get(f"/{quote(table, safe='')}/{number}", max(self._timeout, DIGEST_TIMEOUT))
         except _Gone:
             return None
         offset = answer.get("offset")

@@ -65,9 +65,9 @@ def test_a_digest_is_read_and_one_that_went_away_is_none(server: Server) -> None
     server.answer("/totals/3", {"offset": 9, "keys": 2, "digest": "ab"})
     server.answer("/totals/4", {"error": "closed"}, code=409)
     worker = LiveWorker(server.url, 5)
-    assert worker.digest(HELD) == LiveTable(9, 2, "ab")
-    assert worker.digest(HeldPartition("totals", 4)) is None
-    assert worker.digest(HeldPartition("totals", 5)) is None
+    assert worker.digest("totals", 3) == LiveTable(9, 2, "ab")
+    assert worker.digest("totals", 4) is None
+    assert worker.digest("totals", 5) is None
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_server_that_is_no_worker_and_one_that_is_busy_are_told_apart(server: 
         LiveWorker(server.url, 5).held()
     server.answer("/totals/3", {"error": "digests are being computed for others; ask again"}, code=503)
     with pytest.raises(WorkerSilent, match="503: digests are being computed"):
-        LiveWorker(server.url, 5).digest(HELD)
+        LiveWorker(server.url, 5).digest("totals", 3)
 
 
 def test_nobody_there_is_told_with_the_url() -> None:

@@ -104,7 +104,9 @@ def _print(console: Console, title: str, headings: Sequence[str], rows: Sequence
     table = Table("", *headings, "status", title=title, title_justify="left")
     for row in rows:
         style = _COLOURS[row.verdict]
-        table.add_row(Text(_MARKS[row.verdict], style=style), *_cells(row), Text(row.status, style=style))
+        # As Text: in an id or a path, brackets would else be rich's markup.
+        cells = [Text(cell) for cell in _cells(row)]
+        table.add_row(Text(_MARKS[row.verdict], style=style), *cells, Text(row.status, style=style))
     console.print(table)
     for row in rows:
         differences = row.differences if isinstance(row, TableRow) else ()

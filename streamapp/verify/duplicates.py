@@ -107,8 +107,9 @@ class DuplicateFinder:
 
 
 def readable(raw: bytes) -> str:
-    """Return bytes for people: as text where they are, cut."""
-    text = raw.decode(errors="backslashreplace")
+    """Return bytes for people: as text where they are, cut, and without what a terminal would obey or a tab-separated line break at."""
+    decoded = raw.decode(errors="backslashreplace")
+    text = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in decoded)
     return text if len(text) <= _ID_SHOWN else f"{text[:_ID_SHOWN]}…"
 
 

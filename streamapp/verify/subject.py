@@ -25,7 +25,6 @@ class Subject:
     """Topic -> `source`, `changelog`, `dead letters` or `output`: the first of these that it is."""
     changelogs: Mapping[str, str]
     """Table -> changelog."""
-    in_memory: bool
 
     @property
     def app_id(self) -> str:
@@ -43,7 +42,7 @@ async def subject_of(app: StreamApp) -> Subject:
     roles |= {table.changelog: CHANGELOG for table in declared.tables}
     roles |= {topic: SOURCE for agent in declared.agents for topic in agent.topics}
     changelogs = {table.name: table.changelog for table in declared.tables}
-    return Subject(app.settings, roles, changelogs, app.in_memory)
+    return Subject(app.settings, roles, changelogs)
 
 
 __all__ = ["SOURCE", "Subject", "subject_of"]

@@ -14,7 +14,7 @@ from streamapp.records import Headers
 from streamapp.state.identity import Identity
 from streamapp.state.memory import MemoryStore
 from streamapp.state.rocksdb import RocksMemory, RocksStores
-from streamapp.verify.duplicates import Duplicate, DuplicateFinder, extractor
+from streamapp.verify.duplicates import Duplicate, DuplicateFinder, extractor, readable
 
 
 @dataclass
@@ -102,6 +102,12 @@ def test_only_the_first_are_named_and_ids_can_be_hidden() -> None:
     finder = found("key", [Read(at, b"secret") for at in range(10)], named=2, hidden=True)
     assert (finder.duplicates, len(finder.first)) == (9, 2)
     assert "secret" not in finder.first[0].id
+
+
+def test_an_id_is_shown_without_what_a_terminal_would_obey() -> None:
+    shown = readable("é\t\x1b[31m\n".encode() + b"\xff")
+    assert shown == r"é\t\x1b[31m\n\xff"
+    assert len(readable(b"x" * 500)) == 81
 
 
 @pytest.mark.parametrize("by", ["", "value", "json", "json:", "header:", "header"])

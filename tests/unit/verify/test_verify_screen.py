@@ -37,7 +37,7 @@ AGAIN = DuplicateRow(
     verdict=Verdict.FINDING,
     status="duplicate",
     topic="priced",
-    id="o-1",
+    id="[/o-1]",
     partition=1,
     offset=9,
     first_partition=1,
@@ -84,7 +84,16 @@ def test_a_terminal_gets_tables_with_a_mark_beside_every_colour(colour: bool, mo
     )
     show(REPORT, as_json=False)
     text = shown.getvalue()
-    for part in ("Open transactions", "Tables", "ann: another value", "Duplicates", "✗", "?", "3 findings, 1 not checked"):
+    for part in (
+        "Open transactions",
+        "Tables",
+        "ann: another value",
+        "Duplicates",
+        "[/o-1]",
+        "✗",
+        "?",
+        "3 findings, 1 not checked",
+    ):
         assert part in text
     assert ("\x1b[32m" in text or "\x1b[1;31m" in text) == colour
     assert "orders/0" not in text  # what is as it should be is counted, not listed

@@ -6,17 +6,22 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from streamapp import StreamApp
+from streamapp.assembly import web_address
 from streamapp.digest import digest_of
 from streamapp.errors import StoreCorrupted
+from streamapp.identity import DataDir
 from streamapp.ports import Frozen
+from streamapp.settings import load
 from streamapp.state.memory import MemoryStore
 from streamapp.worker import digests
 from streamapp.worker.digests import HeldTable, TableDigests, TableList
+from tests.unit.worker.shop import new_app
 
 ROWS = {b'"ann"': b"1", b'"bob"': b"2"}
 
@@ -122,3 +127,26 @@ async def test_one_digest_is_computed_at_a_time_off_the_loop_and_more_than_a_few
     goes_on.set()
     assert [code for code, _ in await asyncio.gather(*asking)] == [200] * (digests.WAITING + 1)
     assert most == 1
+
+
+@pytest.mark.parametrize(
+    ("bind", "port", "address"),
+    [
+        ("127.0.0.1", 6070, "http://127.0.0.1:6070"),
+        ("0.0.0.0", 6070, "http://127.0.0.1:6070"),
+        ("::", 6070, "http://[::1]:6070"),
+        ("::1", 6070, "http://[::1]:6070"),
+        ("worker-1", 6070, "http://worker-1:6070"),
+        ("127.0.0.1", 0, ""),
+    ],
+)
+def test_a_worker_leaves_an_address_that_this_machine_reaches(bind: str, port: int, address: str) -> None:
+    assert web_address(new_app(web_bind=bind, web_port=port)) == address
+
+
+def test_the_address_is_kept_in_the_data_directory_and_goes_when_there_is_none(tmp_path: Path) -> None:
+    with DataDir.open(load({"app_id": "shop", "data_dir": str(tmp_path)}, {}, {}).identity) as directory:
+        directory.announce("http://127.0.0.1:6070")
+        assert (tmp_path / "web").read_text().strip() == "http://127.0.0.1:6070"
+        directory.announce("")
+        assert (tmp_path / "web").read_text().strip() == ""

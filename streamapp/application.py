@@ -29,6 +29,7 @@ from streamapp.worker import timers
 from streamapp.worker.agents import Agent
 from streamapp.worker.client import ClientProducer
 from streamapp.worker.conf import Conf, conf_of, split
+from streamapp.worker.digests import Digests, HeldTable, add_digests
 from streamapp.worker.handover import Delivery
 from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say, say_refusals_in_one_line
 from streamapp.worker.probes import add_probes
@@ -79,6 +80,7 @@ class StreamApp(faust.App):
         self.flags: dict[str, object] = {}
         """What the command line set; wins over every other source. Before the settings are read."""
         self.draining = False
+        self.digests = Digests()
         super().__init__(
             id or (project.app_id if project else None) or "",
             monitor=monitor,
@@ -401,6 +403,10 @@ class StreamApp(faust.App):
                 status["restoring"] = restoring
         return status
 
+    def held_tables(self) -> list[HeldTable]:
+        """Return the table partitions that this worker has and that are restored."""
+        return [] if self._running is None else self._running.held_tables()
+
     def send_outside(self, outgoing: Outgoing) -> Delivery:
         """Send through this process's own idempotent producer."""
         return cast("ClientProducer", self.producer).send(outgoing)
@@ -438,6 +444,7 @@ class StreamApp(faust.App):
 
     def on_webserver_init(self, web: Any) -> None:
         add_probes(self, web)
+        add_digests(self, web)
 
     def _new_producer(self) -> Any:
         return ClientProducer(lambda: ScriptProducer(client_config.idempotent_producer(self.settings, "client")))

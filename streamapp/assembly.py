@@ -36,6 +36,7 @@ from streamapp.state.restore import RestoreOutcome, RestoreTask
 from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
 from streamapp.worker.cluster import Cluster, TopicDeclaration, Topology
+from streamapp.worker.digests import HeldTable
 from streamapp.worker.topology import Declared, describe
 
 if TYPE_CHECKING:
@@ -379,11 +380,21 @@ async def assemble(app: StreamApp) -> AppEngine:
         listener=app.engine_service.rebalances,
     )
     try:
+        directory.announce(web_address(app))
         return AppEngine(app, declared, assembly, await assembly.build(), directory)
     except BaseException:
         await assembly.close()
         directory.close()
         raise
+
+
+def web_address(app: StreamApp) -> str:
+    """Return where this machine reaches the worker's web server; empty where it has none."""
+    if app.settings.web.web_port == 0:
+        return ""
+    host = app.conf.web_bind
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - what is listened on, not by us
+    return f"http://{anywhere.get(host, f'[{host}]' if ':' in host else host)}:{app.conf.web_port}"
 
 
 def _declarations(app: StreamApp, declared: Declared) -> list[TopicDeclaration]:
@@ -473,6 +484,13 @@ class AppEngine:
 
     def restoring(self) -> list[dict[str, Any]]:
         return self._assembly.restoring(self.engine.assignment() - self.engine.restored())
+
+    def held_tables(self) -> list[HeldTable]:
+        return [
+            HeldTable(spec.name, partition.number, spec.changelog, partition.store)
+            for spec in self._declared.tables
+            for partition in self.engine.table_partitions(spec.name)
+        ]
 
     def is_leader(self) -> bool:
         return self.engine.is_leader()

@@ -19,6 +19,7 @@ from streamapp.settings.fields import NAME_PATTERN
 LOCK_FILE: Final = "lock"
 APP_ID_FILE: Final = "app-id"
 WORKER_ID_FILE: Final = "worker-id"
+WEB_FILE: Final = "web"
 
 
 class DataDir:
@@ -59,6 +60,13 @@ class DataDir:
     @property
     def is_open(self) -> bool:
         return self._lock is not None
+
+    def announce(self, url: str) -> None:
+        """Write down where the worker's web server is: `streamapp verify` finds a live worker by its directory. Empty: none."""
+        try:
+            (self.path / WEB_FILE).write_text(f"{url}\n", encoding="utf-8")
+        except OSError as error:
+            raise SettingInvalid(f"{self.path}: cannot be written to: {error.strerror}") from error
 
     def close(self) -> None:
         """Let the directory go. May be called twice."""

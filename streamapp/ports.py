@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -187,6 +188,24 @@ class OffsetReader(Protocol):
     def close(self) -> None: ...
 
 
+class Frozen(Protocol):
+    """A table partition as it stood at one moment, data and offset of the same apply."""
+
+    @property
+    def changelog_offset(self) -> int | None:
+        """As Store's."""
+        ...
+
+    @property
+    def current_at(self) -> float | None:
+        """As Store's."""
+        ...
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) in key order. Raises TableNotHere when the store is closed meanwhile, StoreCorrupted, OSError."""
+        ...
+
+
 class Store(Protocol):
     """One table partition on disk or in memory: bytes to bytes, and the changelog offset that it is current to.
 
@@ -227,6 +246,10 @@ class Store(Protocol):
 
     def items(self, start: bytes = b"", limit: int | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) in key order from `start` on. No snapshot: what is applied meanwhile may or may not be seen."""
+        ...
+
+    def frozen(self) -> AbstractContextManager[Frozen]:
+        """Return what it holds now, to be read while it is written on. A close or wipe ends the reading, and waits for 1 ms of it."""
         ...
 
     def apply(
@@ -339,6 +362,7 @@ __all__ = [
     "ChangelogReader",
     "CommittedOffset",
     "Fetched",
+    "Frozen",
     "GroupMetadata",
     "Headers",
     "OffsetReader",

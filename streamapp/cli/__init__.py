@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from streamapp.cli.broker import broker_group
+from streamapp.cli.verify import verify
 
 
 @click.group()
@@ -13,3 +14,4 @@ def main() -> None:
 
 
 main.add_command(broker_group)
+main.add_command(verify)

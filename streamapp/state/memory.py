@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 
 from streamapp.clock import Clock, SystemClock
@@ -65,6 +66,13 @@ class MemoryStore:
                 self._changelog_offset = changelog_offset
             self._current_at = self._clock.wall() if current_at is None else current_at
 
+    @contextmanager
+    def frozen(self) -> Iterator[FrozenCopy]:
+        with self._lock:
+            self._check_open()
+            copy = FrozenCopy(self, self._changelog_offset, self._current_at, dict(self._data))
+        yield copy
+
     def wipe(self) -> None:
         with self._lock:
             self._check_open()
@@ -79,6 +87,23 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise TableNotHere(f"the store of {self._name} is closed")
+
+
+class FrozenCopy:
+    """A Frozen that holds all of it: a store in memory is small."""
+
+    def __init__(
+        self, store: MemoryStore, changelog_offset: int | None, current_at: float | None, data: dict[bytes, bytes]
+    ) -> None:
+        self.changelog_offset = changelog_offset
+        self.current_at = current_at
+        self._store = store
+        self._data = data
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        for item in sorted(self._data.items()):
+            self._store._check_open()
+            yield item
 
 
 class MemoryStores:

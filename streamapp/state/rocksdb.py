@@ -24,16 +24,14 @@ import logging
 import os
 import re
 import shutil
-import struct
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
-from itertools import islice
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 from urllib.parse import quote
 
 from rocksdict import (
@@ -52,23 +50,20 @@ from rocksdict import (
 from streamapp.clock import Clock, Deadline, SystemClock
 from streamapp.errors import StateUnusable, StoreCorrupted, StoreForeign, TableNotHere
 from streamapp.events import Event, log_event
+from streamapp.state.frozen import (
+    DATA,
+    IDENTITY,
+    NO_OFFSET,
+    PAGE,
+    POSITION,
+    POSITION_FORM,
+    FrozenRows,
+    read_page,
+    read_position,
+)
 from streamapp.state.identity import Identity
 
 log = logging.getLogger(__name__)
-
-# Every key of a user begins with DATA, ours with another byte, so that no user key (any bytes, the empty ones included) meets
-# ours. A prefix and not a column family: several families in one log recover to different moments after a torn log, and RocksDB
-# then refuses to open.
-DATA = b"\x01"
-PAST_DATA = b"\x02"
-IDENTITY = b"\x00identity"
-POSITION = b"\x00position"
-
-_POSITION = struct.Struct(">qd")
-_NO_OFFSET = -1
-
-PAGE = 1_000
-"""Items read at once by an iteration: about 1 ms of the GIL, and no iterator stays open between two pages."""
 
 STALL_LIMIT = 60.0
 """Seconds that one apply waits for compactions to catch up; they take seconds, so after a minute the disk is at fault."""
@@ -142,6 +137,7 @@ class RocksStore:
         self._closed = False
         self._failed = False
         self._corrupt: str | None = None
+        self._frozen: set[FrozenRows] = set()
         self._changelog_offset: int | None = None
         self._current_at: float | None = None
         self._refuse_two_logs_of_another_boot()
@@ -191,6 +187,19 @@ class RocksStore:
             self._write(lambda: _batch(writes, offset, moment))
             self._changelog_offset, self._current_at = offset, moment
 
+    @contextmanager
+    def frozen(self) -> Iterator[FrozenRows]:
+        with self._lock:
+            if self._closed or self._failed:
+                self._give_up(None)
+            rows = FrozenRows(self._database, self._give_up)
+            self._frozen.add(rows)
+        try:
+            yield rows
+        finally:
+            rows.let_go()
+            self._frozen.discard(rows)
+
     def wipe(self) -> None:
         with self._lock:
             if self._closed:
@@ -218,7 +227,7 @@ class RocksStore:
         try:
             self._database = Rdict(str(self._directory), options, {"default": options})
         except Exception as failure:  # rocksdict raises bare Exceptions
-            raise _translated(failure, self._identity) from failure
+            raise translated(failure, self._identity) from failure
         self._get: Callable[[bytes], bytes | None] = self._database.get
         patient = WriteOptions()
         patient.no_slowdown = True
@@ -235,16 +244,14 @@ class RocksStore:
         try:
             stored, position = self._get(IDENTITY), self._get(POSITION)
         except Exception as failure:  # rocksdict raises bare Exceptions
-            raise _translated(failure, self._identity) from failure
+            raise translated(failure, self._identity) from failure
         if stored is None:
             if next(iter(self._database.keys()), None) is not None:
                 raise StoreForeign(f"the store of {self._identity} holds data and no identity")
             self._write(self._signature)
         else:
             self._identity.check(stored)
-        offset, moment = (_NO_OFFSET, None) if position is None else _POSITION.unpack(position)
-        self._changelog_offset = None if offset == _NO_OFFSET else offset
-        self._current_at = moment
+        self._changelog_offset, self._current_at = read_position(position)
 
     def _signature(self) -> WriteBatch:
         signature = WriteBatch(raw_mode=True)
@@ -253,24 +260,9 @@ class RocksStore:
 
     def _page(self, start: bytes, wanted: int) -> list[tuple[bytes, bytes]]:
         try:
-            found = list(islice(cast("Iterator[tuple[bytes, bytes]]", self._database.items(from_key=DATA + start)), wanted))
-            if len(found) < wanted:
-                self._check_end(found[-1][0] if found else DATA + start)
+            return read_page(self._database, start, wanted)
         except Exception as failure:  # rocksdict raises bare Exceptions
             self._unread(failure)
-        # Only ours could lie behind the data, and today none does: the cut is for a format to come.
-        return [(key[1:], value) for key, value in found if key < PAST_DATA]
-
-    def _check_end(self, last: bytes) -> None:
-        """Raise when the data does not end behind `last`: rocksdict's items() end at a broken block as at the true end."""
-        cursor = self._database.iter()
-        try:
-            cursor.seek(last)
-            if cursor.valid():
-                cursor.next()
-            cursor.status()
-        finally:
-            del cursor  # whoever keeps the error would keep this frame, and with the cursor the database open
 
     def _write(self, batch: Callable[[], WriteBatch]) -> None:
         if self._closed:
@@ -295,6 +287,8 @@ class RocksStore:
     def _close_database(self) -> None:
         # From here on readers find this store closed, without a lock that each get would have to take.
         self._get = self._refuse
+        for rows in list(self._frozen):
+            rows.let_go()
         try:
             self._database.close()
         except Exception as failure:  # rocksdict raises bare Exceptions
@@ -323,7 +317,7 @@ class RocksStore:
         if failure is None or beside_a_close or self._get == self._refuse:
             raise TableNotHere(f"the store of {self._identity} is closed") from None
         self._failed = True
-        told = _translated(failure, self._identity)
+        told = translated(failure, self._identity)
         if isinstance(told, StateUnusable):
             self._corrupt = str(told)
         raise told from failure
@@ -361,7 +355,7 @@ def _batch(writes: Mapping[bytes, bytes | None], offset: int | None, current_at:
             delete(DATA + key)
         else:
             put(DATA + key, value)
-    put(POSITION, _POSITION.pack(_NO_OFFSET if offset is None else offset, current_at))
+    put(POSITION, POSITION_FORM.pack(NO_OFFSET if offset is None else offset, current_at))
     return batch
 
 
@@ -387,7 +381,7 @@ _REFUSALS = {
 }
 
 
-def _translated(failure: Exception, identity: Identity) -> Exception:
+def translated(failure: Exception, identity: Identity) -> Exception:
     """Return what a status of RocksDB means: the disk refused, or what is on it cannot be trusted."""
     if isinstance(failure, (StateUnusable, OSError)):
         return failure

@@ -126,6 +126,36 @@ def test_a_wiped_store_is_as_new_and_open(store: Store) -> None:
     assert store.get(b"bob") == b"2"
 
 
+def test_what_is_frozen_stays_as_it_was_while_the_store_goes_on(store: Store) -> None:
+    store.apply({b"ann": b"1", b"bob": b"2"}, 7)
+    with store.frozen() as frozen:
+        store.apply({b"ann": b"9", b"bob": None, b"cid": b"3"}, 8)
+        assert (frozen.changelog_offset, list(frozen.items())) == (7, [(b"ann", b"1"), (b"bob", b"2")])
+    with store.frozen() as frozen:
+        assert (frozen.changelog_offset, list(frozen.items())) == (8, [(b"ann", b"9"), (b"cid", b"3")])
+
+
+def test_a_store_of_many_pages_is_frozen_whole(store: Store) -> None:
+    rows = {b"%05d" % number: b"v" for number in range(2_500)}
+    store.apply(rows, 7)
+    with store.frozen() as frozen:
+        assert dict(frozen.items()) == rows
+
+
+def test_a_store_that_is_closed_ends_the_reading_of_what_was_frozen_and_opens_again(kind: StoreKind) -> None:
+    store = kind.open(IDENTITY)
+    store.apply({b"%05d" % number: b"v" for number in range(2_500)}, 7)
+    with store.frozen() as frozen:
+        rows = frozen.items()
+        next(rows)
+        store.close()
+        with pytest.raises(TableNotHere):
+            list(rows)
+        kind.open(IDENTITY).close()
+    with pytest.raises(TableNotHere), store.frozen():
+        pass
+
+
 def test_a_closed_store_refuses_and_closes_twice(store: Store) -> None:
     store.apply({b"ann": b"1"}, 10)
     store.close()

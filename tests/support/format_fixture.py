@@ -97,14 +97,14 @@ def _taken(bootstrap: str, data_dir: Path, table: str) -> Written:
 def _signature(data_dir: Path, table: str, number: int) -> tuple[str, int]:
     from rocksdict import AccessType, Options, Rdict
 
-    from streamapp.state.rocksdb import _POSITION, IDENTITY, POSITION
+    from streamapp.state.frozen import IDENTITY, POSITION, POSITION_FORM
 
     directory = str(data_dir / "tables" / table / str(number))
     database = Rdict(directory, Options(raw_mode=True), access_type=AccessType.read_only())
     identity, position = database[IDENTITY], database[POSITION]
     database.close()
     assert identity is not None and position is not None, f"{directory} is not signed"
-    return msgspec.json.decode(identity)["changelog_id"], _POSITION.unpack(position)[0]
+    return msgspec.json.decode(identity)["changelog_id"], POSITION_FORM.unpack(position)[0]
 
 
 if __name__ == "__main__":

@@ -136,6 +136,13 @@ def test_every_log_line_that_the_map_quotes_is_written_somewhere() -> None:
     assert [part for part in quoted if part not in written] == []
 
 
+def test_the_options_of_verify_are_told_and_no_others() -> None:
+    told = set(re.findall(r"(--[a-z][a-z-]+)", section("README.md", "Checking it yourself")))
+    assert told == {option for each in main.commands["verify"].params for option in each.opts if option.startswith("--")} - {
+        "--app"
+    }
+
+
 def test_no_fenced_block_is_left_open() -> None:
     for document in DOCUMENTS:
         assert text_of(document).count("\n```") == 2 * len(blocks(text_of(document))), document

@@ -119,6 +119,8 @@ def test_a_flipped_block_is_found_when_it_is_read(tmp_path: Path, directory: Pat
     store = RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)).open(IDENTITY)
     with pytest.raises(StoreCorrupted):
         list(store.items())
+    with pytest.raises(StoreCorrupted), store.frozen() as frozen:
+        list(frozen.items())
     with pytest.raises(StoreCorrupted):
         _ = [store.get(b"%05d" % number) for number in range(3_000)]
     store.close()
@@ -274,7 +276,7 @@ def test_one_log_from_before_a_reboot_is_trusted(tmp_path: Path, memory: RocksMe
     ],
 )
 def test_a_disk_that_refuses_is_not_a_corrupt_store(text: str, number: int) -> None:
-    failure = rocksdb._translated(Exception(text), IDENTITY)
+    failure = rocksdb.translated(Exception(text), IDENTITY)
     assert isinstance(failure, OSError)
     assert failure.errno == number
 

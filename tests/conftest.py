@@ -4,6 +4,7 @@ from __future__ import annotations
 
 pytest_plugins = [
     "tests.support.broker",
+    "tests.support.proxied_broker",
     "tests.support.order_jobs",
     "tests.support.group_rig",
     "tests.support.engine_rig",

@@ -46,6 +46,8 @@ class _Late:
     transaction: int
     """The number of the transaction that it is of."""
     answered: asyncio.Future[bytes]
+    met: int = 0
+    """The number of the last transaction in which a request of its kind came."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,8 @@ class KafkaProxy:
         """Requests that clients sent, by API."""
         self.cuts = 0
         """Connections that were cut by a fault."""
+        self.broken: Exception | None = None
+        """What went wrong in the proxy itself; `close` raises it."""
         self._producers: dict[str, Transactions] = {}
         self._ordered: list[Ordered] = []
         self._late: list[_Late] = []
@@ -92,7 +96,7 @@ class KafkaProxy:
         return self
 
     def close(self) -> None:
-        """Close every connection and end the thread. May be called twice, and before start."""
+        """Close every connection and end the thread. May be called twice, and before start. Raises what went wrong inside."""
         if self._thread.is_alive():
             self._call(self._shut())
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -100,6 +104,9 @@ class KafkaProxy:
             assert not self._thread.is_alive(), "the proxy does not end"
         if not self._loop.is_closed():
             self._loop.close()
+        broken, self.broken = self.broken, None
+        if broken is not None:
+            raise broken
 
     def __enter__(self) -> Self:
         return self.start()
@@ -138,7 +145,8 @@ class KafkaProxy:
     def hold_back(self, api: Api, *, where: Where = anyone, nth: int = 1, times: int = 1) -> HeldBack:
         """Keep the n-th such request, cut its client off, and deliver it, over the connection that it had, in a later transaction.
 
-        An EndTxn arrives once records of that transaction are written, a TxnOffsetCommit right before that transaction is ended.
+        An EndTxn arrives once records of that transaction are written, a TxnOffsetCommit right before the end of one that has sent
+        such offsets itself.
         The client is kept waiting for what it asked then until the late one is answered.
         """
         return self._order(HeldBack(api, where, nth, times))
@@ -240,6 +248,10 @@ class KafkaProxy:
         if producer is not None and request.api in _OPENING and not producer.open:
             producer.open = True
             producer.number += 1
+        if producer is not None and request.api == Api.TXN_OFFSET_COMMIT:
+            for late in self._late:
+                if late.request.client_id == request.client_id and late.ordered.where(request):
+                    late.met = producer.number
         if request.api == Api.END_TXN:
             await self._deliver_late(request, Api.TXN_OFFSET_COMMIT)
         return next((ordered for ordered in self._ordered if ordered.strikes(request)), None)
@@ -268,7 +280,10 @@ class KafkaProxy:
         due = [
             late
             for late in self._late
-            if late.ordered.api is api and late.request.client_id == passing.client_id and late.transaction < producer.number
+            if late.ordered.api is api
+            and late.request.client_id == passing.client_id
+            and late.transaction < producer.number
+            and (late.met == producer.number or api is not Api.TXN_OFFSET_COMMIT)
         ]
         for late in due:
             self._late.remove(late)
@@ -309,7 +324,9 @@ class _Connection:
             finally:
                 for pump in pumps:
                     pump.cancel()
-                await asyncio.gather(*pumps, return_exceptions=True)
+                for ended in await asyncio.gather(*pumps, return_exceptions=True):
+                    if isinstance(ended, Exception) and not isinstance(ended, OSError):
+                        self._proxy.broken = self._proxy.broken or ended
         except OSError:
             pass  # no broker there: the client sees its connection end
         finally:

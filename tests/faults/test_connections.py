@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.connection_scenarios import blackholes, cuts, held_back, lost_replies, slowness
+from tests.support.connection_scenarios import blackholes, cuts, held_back, late_inits, lost_replies, slowness
 from tests.support.evidence import Scenario
 from tests.support.fault_run import FaultRun, seed_of_run
 from tests.support.ordered_faults import Api
@@ -57,4 +57,10 @@ def test_requests_arrive_in_a_later_transaction(line: ProxiedBroker, tmp_path: P
     with FaultRun(line, tmp_path, scenario(f"{name} held back until a later transaction", "later_transaction")) as run:
         codes = held_back(run, ROUNDS, api)
         assert 0 not in codes, "the broker took a late EndTxn for one of the transaction then open"
+        run.finish()
+
+
+def test_late_words_of_a_new_producer_make_no_rival_of_it(line: ProxiedBroker, tmp_path: Path) -> None:
+    with FaultRun(line, tmp_path, scenario("InitProducerId held back until a transaction", "make_no_rival")) as run:
+        late_inits(run, ROUNDS)
         run.finish()

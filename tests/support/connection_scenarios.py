@@ -100,6 +100,28 @@ def held_back(run: FaultRun, rounds: int, api: Api, *, kill_every: int = 3) -> l
     return codes
 
 
+def late_inits(run: FaultRun, rounds: int) -> None:
+    """A producer is replaced, and the first word of the new one arrives once its second was answered and records are under way.
+
+    Workers take turns: five such fences of one in a minute would be taken for a rival's.
+    """
+    for number in range(rounds):
+        mine = run.producer(run.job.workers[run.names[number % len(run.names)]])
+
+        def of_it(request: Request, client: str = mine) -> bool:
+            return request.client_id == client
+
+        def commits(request: Request, client: str = mine) -> bool:
+            return request.client_id == client and request.commits
+
+        held = run.line.proxy.hold_back(Api.INIT_PRODUCER_ID, where=of_it)
+        lost = run.line.proxy.lose_reply(Api.END_TXN, Loss.CUT, where=commits)
+        held.wait(deadline=60)
+        assert lost.landed == 1
+        run.landed(inside=True, times=2)
+        run.recovered()
+
+
 def restarts(run: FaultRun, rounds: int, end: Callable[[], object]) -> None:
     """The broker goes, by `end`, and comes back with what it had."""
 

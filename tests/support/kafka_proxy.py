@@ -145,7 +145,7 @@ class KafkaProxy:
     def hold_back(self, api: Api, *, where: Where = anyone, nth: int = 1, times: int = 1) -> HeldBack:
         """Keep the n-th such request, cut its client off, and deliver it, over the connection that it had, in a later transaction.
 
-        An EndTxn arrives once records of that transaction are written, a TxnOffsetCommit right before the end of one that has sent
+        An EndTxn, or an InitProducerId, arrives once records of that transaction are written, a TxnOffsetCommit right before the end of one that has sent
         such offsets itself.
         The client is kept waiting for what it asked then until the late one is answered.
         """
@@ -253,7 +253,7 @@ class KafkaProxy:
                 if late.request.client_id == request.client_id and late.ordered.where(request):
                     late.met = producer.number
         if request.api == Api.END_TXN:
-            await self._deliver_late(request, Api.TXN_OFFSET_COMMIT)
+            await self._deliver_late(request, {Api.TXN_OFFSET_COMMIT})
         return next((ordered for ordered in self._ordered if ordered.strikes(request)), None)
 
     async def answered(self, request: Request) -> None:
@@ -262,7 +262,7 @@ class KafkaProxy:
         if producer is None:
             return
         if request.api == Api.PRODUCE:
-            await self._deliver_late(request, Api.END_TXN)
+            await self._deliver_late(request, {Api.END_TXN, Api.INIT_PRODUCER_ID})
         elif request.api in {Api.END_TXN, Api.INIT_PRODUCER_ID}:
             producer.open = False
             if request.commits:
@@ -272,18 +272,18 @@ class KafkaProxy:
         number = self._producers[request.client_id].number
         self._late.append(_Late(ordered, request, connection, number, self._loop.create_future()))
 
-    async def _deliver_late(self, passing: Request, api: Api) -> None:
-        """Deliver what was held back of `api` and of the same producer, if its transaction is over and another one open."""
+    async def _deliver_late(self, passing: Request, apis: set[Api]) -> None:
+        """Deliver what was held back of `apis` and of the same producer, if its transaction is over and another one open."""
         producer = self._producers.get(passing.client_id)
         if producer is None or not producer.open:
             return
         due = [
             late
             for late in self._late
-            if late.ordered.api is api
+            if late.ordered.api in apis
             and late.request.client_id == passing.client_id
             and late.transaction < producer.number
-            and (late.met == producer.number or api is not Api.TXN_OFFSET_COMMIT)
+            and (late.met == producer.number or late.ordered.api is not Api.TXN_OFFSET_COMMIT)
         ]
         for late in due:
             self._late.remove(late)

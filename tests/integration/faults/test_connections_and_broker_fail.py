@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.connection_scenarios import cuts, deaths_before_the_answer, held_back, lost_replies, restarts
+from tests.support.connection_scenarios import cuts, deaths_before_the_answer, held_back, late_inits, lost_replies, restarts
 from tests.support.evidence import Scenario
 from tests.support.fault_run import FaultRun
 from tests.support.ordered_faults import Api
@@ -25,9 +25,10 @@ def run(line: ProxiedBroker, tmp_path: Path, request: pytest.FixtureRequest) -> 
         yield made
 
 
-def test_a_worker_survives_cut_connections_and_lost_answers(run: FaultRun) -> None:
+def test_cut_connections_and_lost_answers_change_nothing_nor_does_a_death_before_one(run: FaultRun) -> None:
     cuts(run, 2)
     lost_replies(run, 1)
+    deaths_before_the_answer(run, 1)
     run.finish()
 
 
@@ -37,8 +38,8 @@ def test_requests_that_arrive_in_a_later_transaction_change_nothing(run: FaultRu
     run.finish()
 
 
-def test_a_worker_that_dies_before_it_hears_of_its_commit_comes_back_right(run: FaultRun) -> None:
-    deaths_before_the_answer(run, 1)
+def test_late_words_of_a_new_producer_make_no_rival_of_it(run: FaultRun) -> None:
+    late_inits(run, 3)
     run.finish()
 
 

@@ -178,6 +178,19 @@ def test_an_end_txn_that_is_held_back_is_refused_where_a_new_producer_has_begun(
     assert visible(line, topic) == ["first"]
 
 
+def test_a_request_for_an_epoch_that_is_held_back_fences_the_producer_that_asked_again(line: ProxiedBroker, topic: str) -> None:
+    name = f"test-{uuid4().hex[:8]}"
+    held = line.proxy.hold_back(Api.INIT_PRODUCER_ID, where=lambda request: request.client_id == name)
+    client = producer(line, **{"client.id": name})
+    client.begin_transaction()
+    write(client, topic, "by a producer that nobody replaced")
+    held.wait()
+    with pytest.raises(KafkaException, match="fenced") as refused:
+        client.commit_transaction(PATIENT)
+    assert refused.value.args[0].fatal()
+    assert visible(line, topic) == []
+
+
 def test_offsets_that_are_held_back_set_the_group_back(line: ProxiedBroker, topic: str) -> None:
     group = f"group-{uuid4().hex[:8]}"
     member = Consumer({"bootstrap.servers": line.direct, "group.id": group, "log_level": 0})

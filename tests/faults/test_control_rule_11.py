@@ -29,6 +29,7 @@ def run_of(line: ProxiedBroker, home: Path, name: str, *, weak: bool) -> FaultRu
     seed = seed_of_run()
     again = f"STREAMAPP_FAULT_SEED={seed} make faults PYTEST_ARGS='-k control_rule_11'"
     scenario = Scenario(name=f"{name}, rule 11 {'switched off' if weak else 'on'}", command=again, seed=seed)
+    scenario.figures["must be red"] = str(weak).lower()
     if not weak:
         return FaultRun(line, home, scenario, workers=1)
     return FaultRun(line, home, scenario, workers=1, command=command(), WEAKENED="suspect")

@@ -79,7 +79,7 @@ class Event(StrEnum):
     COMMIT_SLOW = "commit_slow"
     """A commit took longer than its interval by far: how long each step took."""
     RIVAL_WORKER = "rival_worker"
-    """Fenced twice within a minute: another live worker has this id. The worker stops."""
+    """Fenced five times within a minute: another live worker has this id. The worker stops."""
     # -- tables
     RESTORE_STARTED = "restore_started"
     """A table partition is read from its changelog: from where to where, and why."""

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "tests.support.broker",
+    "tests.support.proxied_broker",
     "tests.support.order_jobs",
     "tests.support.group_rig",
     "tests.support.engine_rig",

@@ -39,7 +39,12 @@ SAFE_SHARE = 0.7
 """Share of the transaction timeout after which a unit has been committed or aborted: past the timeout the broker fences us."""
 
 RIVAL_WINDOW = 60.0
-"""Fenced twice within these seconds, without a timeout of our own: somebody else has our identity."""
+RIVAL_FENCES = 5
+"""Fenced so often within RIVAL_WINDOW, without a timeout of our own: somebody else has our identity.
+
+Not at the second: a request of ours for an epoch whose answer was lost is sent again, at once when the coordinator is connected again,
+and the first one may arrive when the producer is at work. It fences as a rival does, but a rival goes on: five take it seconds.
+"""
 
 
 class TransactionListener(Protocol):
@@ -93,7 +98,7 @@ class TransactionThread:
         self._ended = False
         self._waiting: list[Future[bool]] = []
         self._closing: list[Lane] = []
-        self._fenced_at: deque[float] = deque(maxlen=2)
+        self._fenced_at: deque[float] = deque(maxlen=RIVAL_FENCES)
         self._thread = threading.Thread(target=self._run, name="kafka-txn", daemon=True)
 
     # --- called from other threads
@@ -249,16 +254,16 @@ class TransactionThread:
         admission.resume()
 
     def _note_fence(self, failure: Exception, units: Sequence[UnitOfWork]) -> None:
-        """Raise RivalWorker at the second fence within a minute that no timeout of our own explains."""
+        """Raise RivalWorker at the fifth fence within a minute that no timeout of our own explains."""
         now = self._clock.monotonic()
         if not isinstance(failure, ProducerUnusable) or not failure.fenced:
             return
         if any(unit.opened_at is not None and now - unit.opened_at >= self._timeout for unit in units):
             return
         self._fenced_at.append(now)
-        if len(self._fenced_at) == 2 and now - self._fenced_at[0] < RIVAL_WINDOW:
+        if len(self._fenced_at) == RIVAL_FENCES and now - self._fenced_at[0] < RIVAL_WINDOW:
             raise RivalWorker(
-                f"producer {self._id} fenced twice within a minute: another live worker has this worker id; "
+                f"producer {self._id} fenced {RIVAL_FENCES} times within a minute: another live worker has this worker id; "
                 f"give each worker its own STREAMAPP_WORKER_ID ({failure})"
             ) from failure
 

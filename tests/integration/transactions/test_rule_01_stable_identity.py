@@ -9,6 +9,7 @@ import pytest
 from streamapp.errors import DataDirLocked, RivalWorker
 from streamapp.identity import DataDir
 from streamapp.kafka import client_config
+from streamapp.pipeline.transaction import RIVAL_FENCES
 from streamapp.settings import load
 from tests.support.counting import orders
 from tests.support.engine_rig import EngineRig
@@ -53,17 +54,18 @@ def test_the_worker_id_is_kept_in_the_data_directory_and_the_directory_is_one_wo
     assert first.startswith(f"{rig.app_id}-")
 
 
-async def test_a_worker_fenced_twice_within_a_minute_stops_and_names_its_rival(rig: EngineRig) -> None:
+async def test_a_worker_that_is_fenced_on_and_on_stops_and_names_its_rival(rig: EngineRig) -> None:
     rig.make(partitions=1)
     worker = await rig.start("w1")
     rig.feed(orders(10))
     await rig.caught_up()
+    for fence in range(1, RIVAL_FENCES):
+        await asyncio.to_thread(rig.predecessor, "w1")
+        rig.feed(orders(10, first=10 * fence))
+        await rig.caught_up()
+        assert rig.rebuilds() == ["fenced"] * fence, "it takes its id back"
     await asyncio.to_thread(rig.predecessor, "w1")
-    rig.feed(orders(10, first=10))
-    await rig.caught_up()
-    assert rig.rebuilds() == ["fenced"], "fenced once: it takes its id back"
-    await asyncio.to_thread(rig.predecessor, "w1")
-    rig.feed(orders(10, first=20))
+    rig.feed(orders(10, first=10 * RIVAL_FENCES))
     failure = await worker.failed()
     assert isinstance(failure, RivalWorker)
     assert f"{rig.app_id}-w1" in str(failure)
@@ -78,13 +80,13 @@ async def test_a_worker_fenced_twice_within_a_minute_stops_and_names_its_rival(r
 async def test_a_rival_that_is_met_at_the_commit_is_a_rival_as_well(rig: EngineRig) -> None:
     rig.make(partitions=1)
     worker = await rig.start("w1")
-    for first in (0, 10):
+    for fence in range(1, RIVAL_FENCES + 1):
         stop = rig.stop_before("commit_transaction")
-        rig.feed(orders(10, first=first))
+        rig.feed(orders(10, first=10 * fence))
         assert await asyncio.to_thread(stop.reached.wait, 30)
         await asyncio.to_thread(rig.predecessor, "w1")
         stop.release()
-        if first == 0:
+        if fence < RIVAL_FENCES:
             await rig.caught_up()
     assert isinstance(await worker.failed(), RivalWorker)
     await worker.stop()

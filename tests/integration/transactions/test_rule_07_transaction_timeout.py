@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
+
 from streamapp.clock import Deadline
 from streamapp.faults import FaultPoint
 from streamapp.pipeline.cursor import Cursor
@@ -56,12 +58,15 @@ async def test_a_unit_that_cannot_be_committed_is_aborted_before_the_broker_does
     assert rig.wrong() == []
 
 
-async def test_a_producer_that_the_broker_timed_out_is_replaced_under_the_same_id(rig: EngineRig) -> None:
+async def test_a_producer_that_the_broker_timed_out_is_replaced_under_the_same_id(
+    rig: EngineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamapp.pipeline.transaction.RIVAL_FENCES", 2)  # fewer rounds show it
     rig.make(partitions=1)
     worker = await rig.start(transaction_timeout=1.5)
     rig.feed(orders(10))
     await rig.caught_up()
-    for round_ in (1, 2):  # a rival would be two fences within a minute; these are explained
+    for round_ in (1, 2):  # a rival would be as many fences within a minute; these are explained
         stop = rig.stop_at(FaultPoint.AFTER_FLUSH)
         rig.feed(orders(10, first=10 * round_))
         assert await asyncio.to_thread(stop.reached.wait, 30)

@@ -51,6 +51,10 @@ class MemoryProducer:
         """Whether the broker knows of the transaction: one that it never heard of needs no end."""
         self._failed: StreamAppError | None = None
         """Why the transaction can only be aborted, or (ProducerUnusable) the producer only be closed."""
+        self._gaps: set[Partition] = set()
+        """Where a refused batch has used up a sequence number that the broker never saw: the next one there is refused, too."""
+        self._is_heard = False
+        """Whether the record that failed asked for a report."""
         self._is_late = False
         self._closed = False
         self._keyless = 0
@@ -144,16 +148,17 @@ class MemoryProducer:
         self._check_open()
 
         def flush() -> None:
-            failed = self._failed
-            if failed is None:
+            if self._failed is None:
                 try:
                     self._deliver(deadline)
                 except StreamAppError as failure:
                     self._fail(failure)
-                    failed = failure
+            failed, is_heard = self._failed, self._is_heard
+            self._is_heard = False
             if self._name is None:
                 self._failed = None  # it is told once: the next records have their own luck
-            if failed is not None:
+            # librdkafka's flush says nothing of a record that asked for no report; whatever ends the transaction then does.
+            if failed is not None and (is_heard or self._name is None or isinstance(failed, ProducerUnusable)):
                 raise failed
             if self._queue:
                 raise DeadlinePassed(f"{len(self._queue)} records were not delivered in time")
@@ -248,7 +253,9 @@ class MemoryProducer:
             ) -> int | None:
                 return self._sent(where, record, deadline)
 
+            self._is_heard = told is not None
             offset = self._host.call(Call.DELIVER, send, fault=fault or Fault())
+            self._is_heard = False
             if offset is None:
                 return  # in time it was not
             self._queue.popleft()
@@ -261,10 +268,15 @@ class MemoryProducer:
             return self._alone(where, cast("bytes", key), cast("bytes", value), cast("int", timestamp), cast("Headers", headers))
         name, producer = self._name, cast("ProducerId", self._id)
         found: list[int] = []
+        if where in self._gaps:
+            raise CommitRefused(f"{where}: OUT_OF_ORDER_SEQUENCE_NUMBER")
         try:
             self._asked(lambda: found.append(self._broker.produce_in(name, producer, where, record)), deadline)
         except DeadlinePassed:
             return None
+        except DeliveryFailed:
+            self._gaps.add(where)
+            raise
         self._touched = True
         return found[0]
 

@@ -51,7 +51,7 @@ class Fault:
     is_late: bool = False
     """Of send_offsets, commit and abort: a second copy of the request is under way (`strays`), and the client knows that it took long."""
     hold: threading.Event | None = None
-    """The call waits for it first."""
+    """The call waits for it: before the work, or with its answer where `is_done`."""
 
 
 class MemoryHost:
@@ -64,6 +64,8 @@ class MemoryHost:
         self.strays: list[Callable[[], None]] = []
         """Copies of requests that are still on their way; calling one lets it arrive. It may raise Refused: so it did no harm."""
         self.struck: list[Call] = []
+        self.holding = 0
+        """Calls that wait in a fault's `hold`."""
         self._faults: dict[Call, deque[Fault]] = {}
 
     def fail(self, call: Call, *faults: Fault) -> None:
@@ -87,17 +89,13 @@ class MemoryHost:
             raise ProcessDied(self.name)
 
     def strike(self, call: Call) -> Fault | None:
-        """Return the fault that strikes this call, after waiting where it says so. Raises ProcessDied."""
+        """Return the fault that strikes this call, if any. Raises ProcessDied."""
         self.check_alive()
         with self.broker.lock:
             queue = self._faults.get(call)
             fault = queue.popleft() if queue else None
             if fault is not None:
                 self.struck.append(call)
-        if fault is not None and fault.hold is not None:
-            while not fault.hold.wait(0.02):
-                self.check_alive()
-        self.check_alive()
         return fault
 
     def call(self, call: Call, work: Callable[[], T], *, fault: Fault | None = None) -> T:
@@ -108,12 +106,26 @@ class MemoryHost:
         if not fault.is_done:
             self._end(fault)
         done = work()
-        self._end(fault)
+        if fault.is_done:
+            self._end(fault)
         return done
 
     def _end(self, fault: Fault) -> None:
+        if fault.hold is not None:
+            self._wait(fault.hold)
         if fault.dies:
             self.kill()
             raise ProcessDied(self.name)
         if fault.error is not None:
             raise fault.error
+
+    def _wait(self, hold: threading.Event) -> None:
+        with self.broker.lock:
+            self.holding += 1
+        try:
+            while not hold.wait(0.02):
+                self.check_alive()
+            self.check_alive()
+        finally:
+            with self.broker.lock:
+                self.holding -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -46,6 +47,7 @@ class MemoryProducer:
         self._bound = queue_bound
         self._id: ProducerId | None = None
         self._queue: deque[tuple[Partition, bytes | None, bytes | None, int, Headers, Callable[[int], None] | None]] = deque()
+        self._delivering = threading.Lock()
         self._in_transaction = False
         self._touched = False
         """Whether the broker knows of the transaction: one that it never heard of needs no end."""
@@ -136,23 +138,27 @@ class MemoryProducer:
 
     def wait(self, seconds: float) -> None:
         """Deliver what waits, for at most `seconds`; what fails is raised by `flush`."""
-        if self._closed:
+        # One thread delivers at a time, and whoever only serves (the event loop) does not wait for it.
+        if self._closed or not self._delivering.acquire(blocking=False):
             return
         try:
             self._deliver(Deadline.after(seconds))
         except StreamAppError as failure:
             self._fail(failure)
+        finally:
+            self._delivering.release()
 
     def flush(self, deadline: Deadline) -> None:
         """Return when every record is delivered. Raises DeliveryFailed, CommitRefused, ProducerUnusable, DeadlinePassed."""
         self._check_open()
 
         def flush() -> None:
-            if self._failed is None:
-                try:
-                    self._deliver(deadline)
-                except StreamAppError as failure:
-                    self._fail(failure)
+            with self._delivering:
+                if self._failed is None:
+                    try:
+                        self._deliver(deadline)
+                    except StreamAppError as failure:
+                        self._fail(failure)
             failed, is_heard = self._failed, self._is_heard
             self._is_heard = False
             if self._name is None:
@@ -184,7 +190,8 @@ class MemoryProducer:
 
         def commit() -> None:
             self._check_ready("commit_transaction")
-            self._deliver(deadline)
+            with self._delivering:
+                self._deliver(deadline)
             self._end(commit=True, deadline=deadline)
 
         try:
@@ -206,7 +213,8 @@ class MemoryProducer:
         def abort() -> None:
             if isinstance(self._failed, ProducerUnusable):
                 raise OutcomeUnknown(f"abort_transaction: {self._failed}", fenced=self._failed.fenced)
-            self._queue.clear()
+            with self._delivering:
+                self._queue.clear()
             self._end(commit=False, deadline=deadline)
 
         try:
@@ -245,20 +253,21 @@ class MemoryProducer:
 
     def _deliver(self, deadline: Deadline) -> None:
         while self._queue:
-            where, key, value, timestamp, headers, told = self._queue[0]
+            record = self._queue.popleft()
+            where, key, value, timestamp, headers, told = record
             fault = self._host.strike(Call.DELIVER)
 
             def send(
-                where: Partition = where, record: tuple[object, ...] = (key, value, timestamp, headers or None)
+                where: Partition = where, content: tuple[object, ...] = (key, value, timestamp, headers or None)
             ) -> int | None:
-                return self._sent(where, record, deadline)
+                return self._sent(where, content, deadline)
 
             self._is_heard = told is not None
             offset = self._host.call(Call.DELIVER, send, fault=fault or Fault())
             self._is_heard = False
-            if offset is None:
-                return  # in time it was not
-            self._queue.popleft()
+            if offset is None:  # not in time
+                self._queue.appendleft(record)
+                return
             if told is not None:
                 told(offset)
 

@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 from streamapp.clock import Clock, Deadline, SystemClock
 from streamapp.errors import CommitRefused, RivalWorker
 from streamapp.events import Event, log_event
+from streamapp.faults import FaultPoint, reached
 from streamapp.ports import Fetched, GroupMetadata, SourceListener
 from streamapp.records import Partition, RawRecord
 from streamapp.testing.memory_kafka.group import MemoryGroupMetadata, Share
@@ -53,6 +54,7 @@ class MemorySource:
         batch: int = BATCH,
         revoke_budget: float = 10.0,
         pace: Callable[[], object] = lambda: None,
+        idle: float = IDLE,
         clock: Clock | None = None,
     ) -> None:
         self.name = name or "+".join(topics)
@@ -71,6 +73,7 @@ class MemorySource:
         self._batch = batch
         self._revoke_budget = revoke_budget
         self._pace = pace
+        self._idle = idle
         self._clock = clock or SystemClock()
         self._member: str | None = None
         self._generation = -1
@@ -116,6 +119,16 @@ class MemorySource:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a request waits for the next turn."""
+        return bool(self._requests)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the poll thread has ended."""
+        return self._is_over
+
     # --- the poll thread
 
     def _run(self) -> None:
@@ -147,7 +160,7 @@ class MemorySource:
         if not moved:
             with self._broker.changed:
                 if not self._requests and not self._ending:
-                    self._broker.changed.wait(IDLE)
+                    self._broker.changed.wait(self._idle)
 
     def _membership(self) -> bool:
         """Join, or take part in a rebalance; return whether anything came of it. Raises Refused: we are no member any more."""
@@ -184,6 +197,7 @@ class MemorySource:
         gone = sorted(self._numbers.keys() - share.partitions)
         if gone:
             self._give_back(gone, is_rejoining=True)
+        reached(FaultPoint.IN_ASSIGN)
         gained = sorted(share.partitions - self._numbers.keys())
         self._listener.assigned(self, self._number(gained))
         if self._answers_due:
@@ -198,6 +212,7 @@ class MemorySource:
             self._answers_due = 2
             with self._broker.lock:
                 self._broker.open_rebalances.add((self._group_name, self._instance))
+        reached(FaultPoint.IN_REVOKE_BEFORE_COMMIT)
         self._answer(quick_only=True)
         done = self._listener.revoking(self, partitions)
         done.add_done_callback(lambda _: self._wake())
@@ -208,8 +223,9 @@ class MemorySource:
             self._answer(quick_only=True)
             with self._broker.changed:
                 if not done.done() and not any(quick for quick, _ in self._requests):
-                    self._broker.changed.wait(deadline.slice(IDLE))
+                    self._broker.changed.wait(deadline.slice(self._idle))
         self.is_giving_back = False
+        reached(FaultPoint.IN_REVOKE_AFTER_COMMIT)
         self._host.check_alive()
         self._forget(partitions)
         self._listener.revoked(self, partitions)

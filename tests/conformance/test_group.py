@@ -102,7 +102,8 @@ def test_what_moves_is_given_back_before_its_new_owner_has_it_and_what_stays_is_
         other = kafka.source("w2", [topic], second)
         other.start()
         settle(lambda: first.held, first)
-        assert second.holding == set(), "nobody has what is not given back yet"
+        settle(lambda: second.told, second)
+        assert second.told == [("assigned", [])], "nobody has what is not given back yet"
         first.holds = False
         first.held.pop().set_result(None)
         settle(lambda: len(second.holding) == 2, second)

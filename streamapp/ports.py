@@ -56,7 +56,10 @@ class TransactionalProducer(Protocol):
         ...
 
     def flush(self, deadline: Deadline) -> None:
-        """Return when every record is delivered. Raises DeliveryFailed, CommitRefused, ProducerUnusable, DeadlinePassed."""
+        """Return when every record is on its way no more. Raises DeliveryFailed, CommitRefused, ProducerUnusable, DeadlinePassed.
+
+        Of a record in a transaction that asked for no `on_delivery`, a refusal may be told only by what ends the transaction.
+        """
         ...
 
     def send_offsets(self, offsets: Mapping[Partition, tuple[int, str]], group: GroupMetadata, deadline: Deadline) -> None:

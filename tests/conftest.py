@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.support.order_jobs",
     "tests.support.group_rig",
     "tests.support.engine_rig",
+    "tests.support.kafkas",
     "tests.support.word_app",
 ]
 

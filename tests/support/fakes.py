@@ -1,6 +1,7 @@
-"""Kafka as the pipeline sees it, in memory: enough to run the real engine with its real threads in milliseconds.
+"""Stubs of faults: enough of Kafka to run the real engine with its real threads, and to let any one call fail.
 
-Each fake is strict where Kafka is: a producer is fenced by its successor, records outside a transaction are refused, offsets
+They decide by themselves what is assigned and when, and know no coordinator: what Kafka means is in streamapp.testing.memory_kafka,
+which passes the conformance tests. Each fake is strict where Kafka is: a producer is fenced by its successor, records outside a transaction are refused, offsets
 need the group's present generation. What the engine must never do is written into `FakeBroker.violations`.
 """
 

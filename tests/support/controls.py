@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from tests.support.weakened import WEAKENINGS, keep
+from tests.support.weakened import WEAKENINGS, keep, named
 from tests.support.weakening import WEAKEN
 
 ROOT: Final = Path(__file__).parents[2]
@@ -32,17 +32,17 @@ class Outcome:
     seconds: float
 
 
-def run_weakened(name: str, home: Path, bootstrap: str | None) -> Outcome:
-    """Run the test of weakening `name` with it. `bootstrap`: a broker for it; None where it needs none."""
+def run_weakened(text: str, home: Path, bootstrap: str | None) -> Outcome:
+    """Run the test of the weakening that `text` names with it. `bootstrap`: a broker for it; None where it needs none."""
     report = home / "report.xml"
-    environ = {**os.environ, WEAKEN: name, "PYTHONPATH": str(WAY_IN), "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = {**os.environ, WEAKEN: text, "PYTHONPATH": str(WAY_IN)}
     if bootstrap is not None:
         environ["STREAMAPP_TEST_BROKER"] = bootstrap
     began = time.monotonic()
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
-            *(f"--timeout={LONGEST:g}", f"--junitxml={report}", WEAKENINGS[name].test),
+            *(f"--timeout={LONGEST:g}", f"--junitxml={report}", named(text).test),
         ],
         cwd=ROOT,
         env=environ,
@@ -68,6 +68,12 @@ def require_red(name: str, home: Path, bootstrap: str | None) -> None:
     assert re.search(weakening.shows, said), f"red for another reason than {weakening.shows!r}:\n{said}"
     keep(name, said=said, seconds=outcome.seconds)
     print(f"{name}: rule {weakening.rule}, {outcome.seconds:.1f} s: {said.splitlines()[0]}")
+
+
+def require_green_alone(name: str, home: Path, bootstrap: str | None) -> None:
+    """Have the first edit of weakening `name` alone leave its test green: the second check covers it."""
+    outcome = run_weakened(f"{name}:0", home, bootstrap)
+    assert outcome.exit_code == 0, f"not covered after all:\n{outcome.output}"
 
 
 def _failed(report: Path) -> dict[str, str]:

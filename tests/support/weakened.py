@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,13 @@ WEAKENINGS: Final[dict[str, Weakening]] = {**SAVEPOINTS, **PRODUCERS, **GROUPS, 
 
 ROOT: Final = Path(__file__).parents[2]
 KEPT: Final = Path(os.environ.get("STREAMAPP_EVIDENCE_DIR", str(ROOT / "build" / "evidence"))) / "controls"
+
+
+def named(text: str) -> Weakening:
+    """Return what the variable's value stands for: a weakening, or as `name:0` its first edit alone."""
+    name, _, place = text.partition(":")
+    weakening = WEAKENINGS[name]
+    return replace(weakening, edits=(weakening.edits[int(place)],)) if place else weakening
 
 
 def keep(name: str, *, said: str, seconds: float) -> None:

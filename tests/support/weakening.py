@@ -55,9 +55,14 @@ class Weakening:
     shows: str
     """A pattern of what it then says: red for another reason proves nothing."""
     covered: str = ""
-    """Which second check covers the first, if one does: then both are off, and either alone leaves the test green."""
+    """Which second check covers the first edit, if one does: then both are off, and the first alone leaves the test green."""
     slow: bool = False
-    """Whether its test takes more than some five seconds, so that it runs with `make faults` only."""
+    """Whether its test takes its time to turn red, as one does that waits for what never comes."""
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it needs no broker and no patience: CI runs these."""
+        return self.test.startswith("tests/unit/") and not self.slow
 
 
 def install(weakening: Weakening) -> None:

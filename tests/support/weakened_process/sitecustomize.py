@@ -14,8 +14,8 @@ ROOT = str(Path(__file__).parents[3])
 if "STREAMAPP_TEST_WEAKEN" in os.environ:
     sys.path.insert(0, ROOT)
     try:
-        from tests.support.weakened import WEAKENINGS
+        from tests.support.weakened import named
         from tests.support.weakening import WEAKEN, install
     finally:
         sys.path.remove(ROOT)
-    install(WEAKENINGS[os.environ[WEAKEN]])
+    install(named(os.environ[WEAKEN]))

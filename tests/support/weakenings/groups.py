@@ -187,7 +187,7 @@ GROUPS: Final = {
             ),
         ),
         test=f"{UNIT}/test_shared_lines.py::test_a_timer_that_writes_the_shared_table_carries_both_topics_offsets",
-        shows=r"==.*right",
+        shows=r"number=0\): 3\} == \{",
     ),
     "leader-work-is-not-fenced": Weakening(
         rule="6",
@@ -415,6 +415,7 @@ GROUPS: Final = {
         ),
         test=f"{UNIT}/test_revokes.py::test_records_of_a_kept_partition_that_were_fetched_and_not_started_are_done",
         shows=r"not in 5.0 s|assert ",
+        slow=True,
     ),
     "a-revoke-commits-nothing": Weakening(
         rule="§6 revoke",
@@ -434,21 +435,9 @@ GROUPS: Final = {
         rule="§6 revoke",
         lacks="starts records of a partition that is being given back",
         costs="the revoke takes as long as the records that wait there, and the group with it",
-        edits=(
-            Edit(
-                "pipeline.group",
-                '                lane.pause("revoked")\n',
-                "                pass\n",
-            ),
-            Edit(
-                "pipeline.transaction",
-                "                    for lane in self._closing:\n                        lane.running = False\n",
-                "",
-            ),
-        ),
-        covered="that nothing is admitted once the revoke's unit is closed covers the pause: both are off",
+        edits=(Edit("pipeline.group", '                lane.pause("revoked")\n', "                pass\n"),),
         test=f"{UNIT}/test_revokes.py::test_nothing_is_started_on_a_partition_that_is_given_back",
-        shows=r"assert |not in 5.0 s",
+        shows=r"== \[b'a'\]",
     ),
     "a-loss-is-not-an-abort": Weakening(
         rule="§6 lost",
@@ -471,5 +460,6 @@ GROUPS: Final = {
         ),
         test=f"{UNIT}/test_revokes.py::test_a_lost_partition_takes_its_open_unit_down_and_nothing_of_it_is_committed",
         shows=r"not in 5.0 s",
+        slow=True,
     ),
 }

@@ -393,11 +393,12 @@ PRODUCERS: Final = {
         ),
         test=f"{UNIT}/test_refused.py::test_all_of_them_are_found_among_their_neighbours",
         shows=r"not in 5.0 s; in/0: (0|None) of 150",
+        slow=True,
     ),
     "refused-outputs-not-flushed-alone": Weakening(
         rule="15",
         lacks="flushes the outputs of a sifted unit together",
-        costs="the last record of the batch is blamed for its neighbour's output: one buried that was good",
+        costs="the record that is blamed is not the one whose output was refused: the search never ends",
         edits=(
             Edit(
                 "pipeline.commit",
@@ -407,7 +408,8 @@ PRODUCERS: Final = {
             ),
         ),
         test=f"{UNIT}/test_refused.py::test_all_of_them_are_found_among_their_neighbours",
-        shows=r"oversize-output",
+        shows=r"not in 5.0 s; in/0: None of 150",
+        slow=True,
     ),
     "refused-letters-not-cut": Weakening(
         rule="15",
@@ -422,6 +424,7 @@ PRODUCERS: Final = {
         ),
         test=f"{UNIT}/test_refused.py::test_a_dead_letter_that_is_refused_is_cut_and_the_record_not_called_more_often",
         shows=r"not in 5.0 s",
+        slow=True,
     ),
     "calls-without-an-end": Weakening(
         rule="16",
@@ -443,7 +446,7 @@ PRODUCERS: Final = {
             ),
         ),
         test="tests/unit/kafka/test_client_config.py::test_the_producers_waits_end_inside_the_transaction[30]",
-        shows=r"60000 <= 7500",
+        shows=r"60000 <= ",
     ),
     "a-full-queue-is-a-failure": Weakening(
         rule="16",

@@ -59,6 +59,21 @@ SAVEPOINTS: Final = {
         test=f"{UNIT}/test_failed_records.py::test_a_record_that_was_buried_leaves_no_mark_and_its_replay_works",
         shows=r"\[b'a'\] == ",
     ),
+    "failed-marks-stay-in-real-workers": Weakening(
+        rule="§4 savepoint",
+        lacks="writes a dedupe mark outside the record's savepoint",
+        costs="the ledger finds every order lost whose agent raised",
+        edits=(
+            Edit(
+                "pipeline.dedupe",
+                "        savepoint.write(partition, key, _encode_mark((at, savepoint.record.offset(), now)))\n",
+                "        partition.open[key] = _encode_mark((at, savepoint.record.offset(), now))\n",
+            ),
+        ),
+        test="tests/integration/order_processor/test_orders_that_fail.py::test_failing_orders_are_buried_once_through_a_kill",
+        shows=r"LOST x",
+        slow=True,
+    ),
     "outputs-before-admission": Weakening(
         rule="§4 savepoint",
         lacks="gives an output to the producer when it is sent, not when its record is admitted",
@@ -235,6 +250,7 @@ SAVEPOINTS: Final = {
         ),
         test=f"{UNIT}/test_aborts.py::test_a_timers_run_that_went_down_is_made_up_for_once",
         shows=r"not in 5.0 s",
+        slow=True,
     ),
     "pauses-outlive-a-rewind": Weakening(
         rule="§4 abort",
@@ -249,6 +265,7 @@ SAVEPOINTS: Final = {
         ),
         test=f"{UNIT}/test_aborts.py::test_a_record_in_backoff_is_tried_again_though_its_lane_was_rewound_meanwhile",
         shows=r"not in 5.0 s; in/0: 1 of 2",
+        slow=True,
     ),
     "marks-before-outputs": Weakening(
         rule="§1 at_least_once",

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
 
+import pytest
+
+from streamapp.ports import PartitionSource
 from streamapp.records import Partition
 from tests.support.pipeline import agent, copy, each, emit, running
 
@@ -41,7 +47,7 @@ async def test_what_is_done_on_every_partition_is_committed_before_one_of_them_g
         assert bench.engine.counters()["aborts"] == 0
 
 
-async def test_nothing_is_started_on_a_partition_that_is_given_back() -> None:
+async def test_nothing_is_started_on_a_partition_that_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[bytes] = []
     go = asyncio.Event()
 
@@ -53,8 +59,16 @@ async def test_nothing_is_started_on_a_partition_that_is_given_back() -> None:
     async with running(agent(each(body))) as bench:
         bench.broker.feed("in", 0, b"a", b"b", b"c")
         await bench.until(lambda: started == [b"a"])
+        revoking, asked = bench.engine.group.revoking, threading.Event()
+
+        def told(source: PartitionSource, places: Sequence[Partition]) -> Future[None]:
+            done = revoking(source, places)
+            asked.set()
+            return done
+
+        monkeypatch.setattr(bench.engine.group, "revoking", told)
         given_back = asyncio.wrap_future(bench.source.revoke(ZERO))
-        await bench.until(lambda: bench.engine.group.lanes[ZERO].paused)
+        await bench.until(asked.is_set)
         go.set()
         await given_back
         await bench.until(lambda: not bench.engine.group.lanes)

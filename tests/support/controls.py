@@ -42,6 +42,8 @@ def run_weakened(text: str, home: Path, bootstrap: str | None) -> Outcome:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
+            # The rigs bring the whole shell with them, which costs a second: without a broker nobody needs them.
+            *(["--noconftest"] if bootstrap is None else []),
             *(f"--timeout={LONGEST:g}", f"--junitxml={report}", named(text).test),
         ],
         cwd=ROOT,

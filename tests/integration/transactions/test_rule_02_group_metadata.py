@@ -24,7 +24,8 @@ def _unjoined(rig: EngineRig) -> bytes:
 
 
 def _written(rig: EngineRig, generation: int, member: str) -> bytes:
-    texts = "".join(f"{text}\0" for text in (rig.app_id, member, f"{rig.app_id}-w1-{rig.job.source}"))
+    # Before the instance stands a byte that tells whether there is none.
+    texts = f"{rig.app_id}\0{member}\0\0{rig.app_id}-w1-{rig.job.source}\0"
     return b"CGMDv2:" + generation.to_bytes(4, "little", signed=True) + texts.encode()
 
 

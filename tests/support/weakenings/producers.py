@@ -448,6 +448,20 @@ PRODUCERS: Final = {
         test="tests/unit/kafka/test_client_config.py::test_the_producers_waits_end_inside_the_transaction[30]",
         shows=r"60000 <= ",
     ),
+    "brokers-are-looked-up-anew": Weakening(
+        rule="16",
+        lacks="leaves librdkafka's metadata.recovery.strategy, rebootstrap",
+        costs="send_offsets never returns once all connections were cut",
+        edits=(
+            Edit(
+                "kafka.client_config",
+                '        "metadata.recovery.strategy": "none",\n',
+                '        "metadata.recovery.strategy": "rebootstrap",\n',
+            ),
+        ),
+        test="tests/unit/kafka/test_client_config.py::test_what_exactly_once_rests_on_is_in_every_client",
+        shows=r"rebootstrap|assert ",
+    ),
     "a-full-queue-is-a-failure": Weakening(
         rule="16",
         lacks="aborts when the local queue is full",

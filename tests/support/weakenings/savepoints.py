@@ -237,6 +237,22 @@ SAVEPOINTS: Final = {
         test=f"{UNIT}/test_aborts.py::test_what_the_coroutine_knew_of_an_aborted_unit_is_lost_with_it",
         shows=r"its second life knows of neither",
     ),
+    "only-the-units-partitions-are-rewound": Weakening(
+        rule="§4 abort",
+        lacks="rewinds the partitions that the aborted unit holds, and no others",
+        costs="a record in hand elsewhere is dropped with its coroutine and never read again: lost",
+        edits=(
+            Edit(
+                "pipeline.group",
+                "                if lane.state is LaneState.RUNNING:\n                    lane.move(LaneState.REWINDING)\n",
+                "                units = (self._admission.unit, self._admission.flight or self._admission.unit)\n"
+                "                if lane.state is LaneState.RUNNING and any(lane in unit.lanes for unit in units):\n"
+                "                    lane.move(LaneState.REWINDING)\n",
+            ),
+        ),
+        test=f"{UNIT}/test_aborts.py::test_a_record_in_hand_on_a_partition_that_the_unit_does_not_hold_is_run_again",
+        shows=r"assert |not in 5.0 s",
+    ),
     "timers-not-run-again": Weakening(
         rule="§4 abort",
         lacks="forgets the timers' runs whose work went down with a unit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 from streamapp.errors import CommitRefused
@@ -96,6 +97,32 @@ async def test_what_the_coroutine_knew_of_an_aborted_unit_is_lost_with_it() -> N
         await bench.caught_up()
         assert bench.engine.counters()["aborts"] == 1
         assert bench.broker.values("out") == [b"1", b"1", b"2"], "its second life knows of neither"
+
+
+async def test_a_record_in_hand_on_a_partition_that_the_unit_does_not_hold_is_run_again() -> None:
+    tried: list[bytes] = []
+    go = asyncio.Event()
+
+    async def body(value: bytes) -> None:
+        tried.append(value)
+        if value == b"slow" and tried.count(value) == 1:
+            await go.wait()
+        emit(value)
+
+    async with running(agent(each(body), concurrency=2), partitions={"in": 2}) as bench:
+        bench.broker.feed("in", 0, b"a")
+        bench.broker.feed("in", 1, b"b")
+        await bench.caught_up()
+        bench.broker.feed("in", 0, b"slow", b"after")
+        await bench.until(lambda: b"slow" in tried)
+        bench.broker.fail("send_offsets", CommitRefused("made by the test"))
+        bench.broker.feed("in", 1, b"x")
+        await bench.until(lambda: bench.engine.counters()["aborts"] == 1)
+        await bench.until(lambda: tried.count(b"slow") == 2 or b"after" in bench.broker.values("out", 0))
+        go.set()
+        await bench.caught_up()
+        assert bench.broker.values("out", 0) == [b"a", b"slow", b"after"]
+        assert bench.broker.values("out", 1) == [b"b", b"x"]
 
 
 async def test_a_timers_run_that_went_down_is_made_up_for_once() -> None:

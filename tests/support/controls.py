@@ -34,17 +34,18 @@ class Outcome:
 
 def run_weakened(text: str, home: Path, bootstrap: str | None) -> Outcome:
     """Run the test of the weakening that `text` names with it. `bootstrap`: a broker for it; None where it needs none."""
-    report = home / "report.xml"
+    weakening, report = named(text), home / "report.xml"
     environ = {**os.environ, WEAKEN: text, "PYTHONPATH": str(WAY_IN)}
-    if bootstrap is not None:
+    if weakening.needs_broker:
+        assert bootstrap is not None
         environ["STREAMAPP_TEST_BROKER"] = bootstrap
     began = time.monotonic()
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
             # The rigs bring the whole shell with them, which costs a second: without a broker nobody needs them.
-            *(["--noconftest"] if bootstrap is None else []),
-            *(f"--timeout={LONGEST:g}", f"--junitxml={report}", named(text).test),
+            *([] if weakening.needs_broker else ["--noconftest"]),
+            *(f"--timeout={LONGEST:g}", f"--junitxml={report}", weakening.test),
         ],
         cwd=ROOT,
         env=environ,

@@ -57,7 +57,8 @@ def _order(rule: str) -> tuple[bool, int, str]:
 
 
 def _cell(text: str) -> str:
-    line = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
+    line = " ".join(text.replace("Use -v to get more diff", "").removeprefix("AssertionError: ").split())
+    line = line.replace("|", "\\|").replace("`", "'")
     return line if len(line) <= 160 else f"{line[:157]}..."
 
 

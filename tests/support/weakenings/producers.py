@@ -67,7 +67,7 @@ PRODUCERS: Final = {
     ),
     "commits-past-the-timeout": Weakening(
         rule="7",
-        lacks="goes on with a commit for twice the transaction timeout",
+        lacks="goes on with a commit far past the transaction timeout",
         costs="the broker aborts first and fences the worker: a new producer and an unknown outcome instead of an abort",
         edits=(Edit("pipeline.transaction", "SAFE_SHARE = 0.7\n", "SAFE_SHARE = 2.5\n"),),
         test=f"{RULES}/test_rule_07_transaction_timeout.py::"

@@ -62,7 +62,7 @@ SAVEPOINTS: Final = {
     "failed-marks-stay-in-real-workers": Weakening(
         rule="§4 savepoint",
         lacks="writes a dedupe mark outside the record's savepoint",
-        costs="the ledger finds every order lost whose agent raised",
+        costs="the ledger finds a changelog without its marks, and orders lost whose agent raised",
         edits=(
             Edit(
                 "pipeline.dedupe",
@@ -71,7 +71,7 @@ SAVEPOINTS: Final = {
             ),
         ),
         test="tests/integration/order_processor/test_orders_that_fail.py::test_failing_orders_are_buried_once_through_a_kill",
-        shows=r"LOST x",
+        shows=r"CHANGELOG_MISMATCH x",
         slow=True,
     ),
     "outputs-before-admission": Weakening(

@@ -252,6 +252,7 @@ SAVEPOINTS: Final = {
         ),
         test=f"{UNIT}/test_aborts.py::test_a_record_in_hand_on_a_partition_that_the_unit_does_not_hold_is_run_again",
         shows=r"assert |not in 5.0 s",
+        slow=True,
     ),
     "timers-not-run-again": Weakening(
         rule="§4 abort",

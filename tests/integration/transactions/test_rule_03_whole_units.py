@@ -13,11 +13,16 @@ from tests.support.engine_rig import EngineRig
 async def test_a_unit_of_kept_and_lost_partitions_commits_nothing(rig: EngineRig) -> None:
     rig.make(partitions=2)
     # A revoke waits for the held commit at most a quarter of max_poll_interval, and then lets the partition go.
-    quick = {"session_timeout": 2.0, "max_poll_interval": 4.0}
+    quick = {"session_timeout": 2.0, "max_poll_interval": 4.0, "commit_interval": 1.0}
     first = await rig.start("w1", **quick)
     await first.ready(2)
+    await first.until(
+        lambda: all(lane.committed == 0 for lane in first.lanes.values()) and first.counters["commits"] > 0, "begun"
+    )
+    await first.until(lambda: first.engine.admission.unit.is_empty and first.engine.admission.flight is None, "settled")
     stop = rig.stop_at(FaultPoint.AFTER_FLUSH)
     rig.feed(orders(20))
+    await first.until(lambda: sum(lane.next_offset for lane in first.lanes.values()) == 20, "all of it is in one unit")
     assert await asyncio.to_thread(stop.reached.wait, 30)
     second = await rig.start("w2", **quick)
     await second.until(lambda: len(second.lanes) == 1 and len(first.lanes) == 1, "w2 has one of the two")

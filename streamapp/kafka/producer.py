@@ -326,7 +326,7 @@ class KafkaProducer:
 def metadata_is_fenced(group: GroupMetadata) -> bool:
     """Return whether group metadata names a member and a generation: without both the broker accepts offsets unfenced.
 
-    Source: librdkafka's serialisation, `CGMDv2:` then generation (int32) and three zero-terminated texts: group, member, instance.
+    Source: librdkafka's serialisation, `CGMDv2:`, generation (int32), group and member (zero-terminated), then the instance, if any.
     """
     data = cast("bytes", group)
     if not isinstance(data, bytes) or not data.startswith(b"CGMDv2:"):

@@ -24,6 +24,7 @@ import pytest
 
 from tests.support.process_cost import cpu_seconds
 from tests.support.topics import TookTooLong, wait_until
+from tests.support.weakening import WEAKEN
 
 ROOT: Final = Path(__file__).parents[2]
 FAUST: Final = Path(sys.executable).with_name("faust")
@@ -238,11 +239,14 @@ def workers(bootstrap: str, tmp_path: Path) -> Iterator[Workers]:
 
 
 def _outside() -> dict[str, str]:
-    """Return our environment without settings of the framework or of Faust: a test says all that it means."""
+    """Return our environment without settings of the framework or of Faust: a test says all that it means.
+
+    Save which engine a negative control runs with: its workers lack the same rule.
+    """
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("STREAMAPP_", "ORDER_PROCESSOR_", "FAUST_", "COVERAGE_"))
+        if name == WEAKEN or not name.startswith(("STREAMAPP_", "ORDER_PROCESSOR_", "FAUST_", "COVERAGE_"))
     }
 
 

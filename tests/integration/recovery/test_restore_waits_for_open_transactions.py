@@ -33,7 +33,14 @@ def test_what_committed_behind_an_open_transaction_is_in_the_restore(changelog: 
     changelog.send(foreign, {b"ann": b"aborted"})
     changelog.commit({b"bob": b"2"}, settle=False)
     changelog.begin()
-    changelog.until(lambda progress: progress.state is RestoreState.WAITING)
+    wait_until(
+        lambda: (
+            any(progress.state is RestoreState.WAITING for progress in changelog.restorer.progress())
+            or not changelog.outcomes.empty()
+        ),
+        why=lambda: str(changelog.restorer.progress()),
+    )
+    assert changelog.outcomes.empty(), "ended without it"
     assert changelog.content() == {}
     assert changelog.outcomes.empty()
     foreign.abort_transaction(30)

@@ -23,7 +23,7 @@ async def test_a_unit_is_committed_while_a_handler_blocks_the_loop(rig: EngineRi
 
     def block(value: dict[str, Any], cursor: Cursor) -> None:
         if value["i"] == 5 and not seen:
-            patience = Deadline.after(30.0)
+            patience = Deadline.after(15.0)
             while (committed := rig.committed()) != {0: 5} and not patience.passed:
                 time.sleep(0.05)
             seen.append(committed)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 
+from streamapp.clock import Deadline
 from streamapp.pipeline.unit_of_work import UnitOfWork
 from tests.support.counting import orders
 from tests.support.engine_rig import EngineRig
@@ -92,20 +94,22 @@ async def test_the_loop_begins_nothing_on_the_suspect_producer_however_busy_it_i
     rig.make(partitions=1)
     worker = await rig.start()
     await worker.ready()
-    told = worker.engine.unit_committed
+    told, admission, begun = worker.engine.unit_committed, worker.engine.admission, threading.Event()
 
     def tell(unit: UnitOfWork, refused: dict[Any, Exception]) -> None:
-        """Give the loop all the time it could want between the commit and what follows."""
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.1), loop).result(20)
+        """Have the loop begin the next transaction between the slow commit and what follows."""
+        if not begun.is_set():
+            rig.feed(orders(20, first=20))
+            patience = Deadline.after(20.0)
+            while not admission.transaction_open and not patience.passed:
+                time.sleep(0.002)
+            begun.set()
         told(unit, refused)
 
-    loop = asyncio.get_running_loop()
     monkeypatch.setattr(worker.engine, "unit_committed", tell)
-    acting = on("commit_transaction", marked(slow(0.45)))
-    rig.clients.tamper_producer = acting
-    for first in range(0, 400, 20):
-        rig.feed(orders(20, first=first))
-        await asyncio.sleep(0)
+    rig.clients.tamper_producer = on("commit_transaction", marked(slow(0.45)))
+    rig.feed(orders(20))
+    await worker.until(begun.is_set, "the slow commit is over")
     await rig.caught_up()
     slow_one, next_one = begun_after(rig, "commit_transaction")
     assert next_one is not slow_one

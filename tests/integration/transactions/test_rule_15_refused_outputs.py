@@ -184,6 +184,23 @@ async def test_a_timers_work_in_the_same_unit_is_not_blamed_on_the_record(rig: E
     assert len(ran) <= 3
 
 
+async def test_without_transactions_the_record_is_found_as_well_and_no_neighbour_is_lost(rig: EngineRig) -> None:
+    rig.make(out=SMALL_TOPIC, dedupe=True)
+    rig.feed(orders(60))
+    worker = rig.worker(processing_guarantee="at_least_once", producer_compression="none")
+    worker.grown = growing(30, 47)
+    await worker.start()
+    await rig.caught_up()
+    # What was sent before a refusal is sent again after it, letters too.
+    assert set(buried(rig)) == {30, 47}
+    assert set(rig.visible()) == set(range(60)) - {30, 47}
+    assert worker.counters["dedupe_hits"] == 0, "a mark outlived its output"
+    rig.feed(orders(10, first=60))
+    await rig.caught_up()
+    assert set(rig.visible()) == set(range(70)) - {30, 47}
+    assert worker.table() == rig.due_counts(without=[30, 47])
+
+
 @pytest.mark.parametrize("guilty", ["first", "second"])
 async def test_of_two_agents_on_a_record_the_one_that_made_it_is_named(rig: EngineRig, guilty: str) -> None:
     rig.make(partitions=1, out=SMALL_TOPIC, table=False)

@@ -57,6 +57,29 @@ async def test_the_open_unit_is_aborted_and_the_partitions_come_back(rig: Engine
     assert worker.table() == rig.due_counts()
 
 
+async def test_the_open_unit_is_given_up_before_the_new_consumer_joins(rig: EngineRig) -> None:
+    rig.make()
+    worker = await rig.start(commit_interval=5.0)
+    await worker.ready()
+    await worker.until(lambda: worker.engine.admission.unit.is_empty, "its beginning is committed")
+    rig.feed(orders(20))
+    await worker.until(lambda: sum(lane.next_offset for lane in worker.lanes.values()) == 20, "admitted, and not committed")
+    given_up: list[bool] = []
+
+    def look(call: Call) -> Any:
+        if call.name == "subscribe":
+            admission = worker.engine.admission
+            given_up.append(admission.failure is not None or worker.counters["aborts"] > 0)
+        return fatal(call)
+
+    fatal = on("poll", fenced)
+    rig.clients.tamper_consumer = look
+    await worker.until(lambda: bool(given_up), "joined again")
+    assert given_up == [True]
+    await rig.caught_up()
+    assert rig.wrong() == []
+
+
 async def test_a_second_time_within_the_minute_names_the_rival(rig: EngineRig) -> None:
     rig.make()
     rig.feed(orders(20))
@@ -64,7 +87,7 @@ async def test_a_second_time_within_the_minute_names_the_rival(rig: EngineRig) -
     await rig.caught_up()
     rig.clients.tamper_consumer = on("poll", fenced, times=2)
     with pytest.raises(RivalWorker, match="STREAMAPP_WORKER_ID"):
-        await worker.until(lambda: False, "stops")
+        await worker.until(lambda: subscriptions(rig) > 2, "stops")
     assert subscriptions(rig) == 2, "it joined again once, and no more"
     await worker.stop()
     rig.workers.remove(worker)

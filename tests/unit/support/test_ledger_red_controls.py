@@ -165,6 +165,15 @@ def test_it_turns_red_on(name: str) -> None:
     assert kind in verdict.kinds, verdict.report()
 
 
+CONTROLLED_BELOW = {Kind.OPEN_TRANSACTION, Kind.UNPROCESSED, Kind.CHANGELOG_MISMATCH}
+CONTROLLED_ELSEWHERE = {Kind.NOT_A_PREFIX}
+"""See test_concurrent_reader.py."""
+
+
+def test_every_class_of_violation_has_a_control() -> None:
+    assert {kind for kind, _ in CONTROLS.values()} | CONTROLLED_BELOW | CONTROLLED_ELSEWHERE == set(Kind)
+
+
 def test_a_lost_order_is_nothing_else_than_lost_where_nothing_else_is_wrong() -> None:
     built = run(SENT)
     lane(built, "orders-dlq", b"ann").clear()

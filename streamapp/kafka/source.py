@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TypeVar, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.clock import Deadline, SystemClock
 from streamapp.errors import CommitRefused, ConfigurationError, Fatal, RivalWorker
@@ -35,6 +35,10 @@ BATCH = 500
 
 POLL = 0.02
 """Longest wait in one poll, in seconds: the longest that a posted request waits on an idle source."""
+
+WAKE = 1.0
+"""Seconds that a request made for its own sake may hold up the poll thread. It is answered in a few milliseconds; one that is given up
+makes the client complain, and drop the connection at times."""
 
 CROWDED_WAIT = 0.02
 """Seconds between looks while the worker has all the records it may hold."""
@@ -357,21 +361,26 @@ class KafkaSource:
             self._next_number += 1
             numbers[where] = self._next_number
         self._numbers = numbers
-        # Neither seek nor resume wakes the client's thread of a broker that it had nothing to fetch from, which looks around once a second:
-        # what was paused ever since it came is assigned anew instead, and its first records are here in a few milliseconds.
-        fresh = [row for row in rows if self._incremental and Partition(row.topic, row.partition) not in self._open]
-        kept = [row for row in rows if not self._incremental or Partition(row.topic, row.partition) in self._open]
-        if fresh:
-            consumer.incremental_unassign(fresh)
-            consumer.incremental_assign(fresh)
-        for row in kept:
+        for row in rows:
             self._seek(consumer, row)
         told = {where: numbers[where] for where in wanted}
         self._open.update(wanted)
         self._paused.difference_update(wanted)
         self._listener.numbered(self, told, wanted)
         consumer.resume(rows)
+        self._fetch_now(consumer, rows)
         return told
+
+    @staticmethod
+    def _fetch_now(consumer: Consumer, rows: Sequence[TopicPartition]) -> None:
+        """Have the client fetch at once: neither seek nor resume wakes its thread of a broker that it had nothing to fetch from, which looks
+        around once a second. A request to the partitions' leaders does, whatever becomes of the answer.
+
+        Assigning them anew would, too; but between two polls a revoke may be waiting, and the library would take that for its answer:
+        the group then gives the partitions away before they are committed.
+        """
+        with contextlib.suppress(KafkaException):
+            consumer.offsets_for_times([TopicPartition(row.topic, row.partition, OFFSET_END) for row in rows], timeout=WAKE)
 
     def _seek(self, consumer: Consumer, row: TopicPartition) -> None:
         try:

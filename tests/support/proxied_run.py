@@ -109,6 +109,7 @@ class ProxiedRun:
             self.job.start_ready(*self.names, **self._env)
             self.load.start()
             self.recovered(note=False)
+            self.job.reader.wait_for(1)
             self.job.reader.longest_silence = 0.0  # the start is no fault
         except BaseException:
             self.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError
 
-from streamapp.errors import ProducerUnusable
+from streamapp.errors import NotAllowed
 from tests.support.counting import orders
 from tests.support.engine_rig import EngineRig
 from tests.support.tampering import error, on, raising
@@ -52,6 +52,6 @@ async def test_a_refusal_ends_the_start_and_nothing_joins(rig: EngineRig) -> Non
     refused = error(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "not allowed", fatal=True)
     rig.clients.tamper_producer = on("init_transactions", raising(refused))
     worker = rig.worker()
-    with pytest.raises(ProducerUnusable, match="not allowed"):
+    with pytest.raises(NotAllowed, match="TRANSACTIONAL_ID_AUTHORIZATION_FAILED"):
         await worker.start()
     assert rig.clients.names(*START) == ["init_transactions"]

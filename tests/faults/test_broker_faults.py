@@ -13,7 +13,7 @@ from tests.support.evidence import Scenario
 from tests.support.proxied_broker import ProxiedBroker, proxied_broker
 from tests.support.proxied_run import ProxiedRun, seed_of_run
 
-ROUNDS = int(os.environ.get("STREAMAPP_FAULT_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("STREAMAPP_TEST_FAULT_ROUNDS", "8"))
 """Faults of each scenario."""
 pytestmark = pytest.mark.timeout(60 + 120 * ROUNDS)
 
@@ -27,7 +27,7 @@ def own_line(tmp_path: Path) -> Iterator[ProxiedBroker]:
 
 def scenario(name: str, key: str) -> Scenario:
     seed = seed_of_run()
-    command = f"STREAMAPP_FAULT_SEED={seed} make faults PYTEST_ARGS='-k {key}'"
+    command = f"STREAMAPP_TEST_FAULT_SEED={seed} make faults PYTEST_ARGS='-k {key}'"
     return Scenario(name=f"{name}, three workers", command=command, seed=seed)
 
 

@@ -16,14 +16,14 @@ from tests.support.ordered_faults import Api
 from tests.support.proxied_broker import ProxiedBroker
 from tests.support.proxied_run import ProxiedRun, seed_of_run
 
-ROUNDS = int(os.environ.get("STREAMAPP_FAULT_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("STREAMAPP_TEST_FAULT_ROUNDS", "12"))
 """Faults of each scenario."""
 pytestmark = pytest.mark.timeout(60 + 120 * ROUNDS)
 
 
 def scenario(name: str, key: str) -> Scenario:
     seed = seed_of_run()
-    command = f"STREAMAPP_FAULT_SEED={seed} make faults PYTEST_ARGS='-k {key}'"
+    command = f"STREAMAPP_TEST_FAULT_SEED={seed} make faults PYTEST_ARGS='-k {key}'"
     return Scenario(name=f"{name}, three workers", command=command, seed=seed)
 
 

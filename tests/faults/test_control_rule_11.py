@@ -27,7 +27,7 @@ LATE_OFFSETS = 3
 
 def run_of(line: ProxiedBroker, home: Path, name: str, *, weak: bool) -> ProxiedRun:
     seed = seed_of_run()
-    again = f"STREAMAPP_FAULT_SEED={seed} make faults PYTEST_ARGS='-k control_rule_11'"
+    again = f"STREAMAPP_TEST_FAULT_SEED={seed} make faults PYTEST_ARGS='-k control_rule_11'"
     scenario = Scenario(name=f"{name}, rule 11 {'switched off' if weak else 'on'}", command=again, seed=seed)
     scenario.figures["must be red"] = str(weak).lower()
     if not weak:

@@ -23,7 +23,7 @@ def test_ten_deaths_before_the_answer_lose_and_double_nothing(line: ProxiedBroke
     seed = seed_of_run()
     scenario = Scenario(
         name=f"SIGKILL between EndTxn and its answer, {'one of three workers' if others else 'one worker'}",
-        command=f"STREAMAPP_FAULT_SEED={seed} make faults PYTEST_ARGS='-k before_the_answer'",
+        command=f"STREAMAPP_TEST_FAULT_SEED={seed} make faults PYTEST_ARGS='-k before_the_answer'",
         seed=seed,
     )
     with ProxiedRun(line, tmp_path, scenario, workers=1 + others) as run:

@@ -1,6 +1,6 @@
 """Faults of every kind that a worker lives through, for minutes or for half an hour: nothing is lost, and who lives stays flat.
 
-STREAMAPP_FAULTS_MINUTES=30 makes it as long as the claim is.
+STREAMAPP_TEST_FAULT_MINUTES=30 makes it as long as the claim is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.order_jobs import OrderJob
 from tests.support.topics import Countdown
 from tests.support.workers import Worker
 
-MINUTES: Final = float(os.environ.get("STREAMAPP_FAULTS_MINUTES", "3"))
+MINUTES: Final = float(os.environ.get("STREAMAPP_TEST_FAULT_MINUTES", "3"))
 RATE = 800.0
 SHORTEST, LONGEST = 2.0, 5.0
 """Seconds between two faults."""
@@ -47,7 +47,7 @@ def test_workers_that_live_through_it_stay_flat(faulty: OrderJob) -> None:
     samples: dict[str, list[Sample]] = {each: [] for each in lived}
     name = f"long mixed run, {MINUTES:g} minutes"
     with FaultRun(faulty, name, rate=RATE, at_most=round(MINUTES * 60 * RATE * 1.5)) as run:
-        run.scenario.command = f"STREAMAPP_FAULTS_MINUTES={MINUTES:g} {run.scenario.command}"
+        run.scenario.command = f"STREAMAPP_TEST_FAULT_MINUTES={MINUTES:g} {run.scenario.command}"
         countdown = Countdown(MINUTES * 60)
         while not countdown.over:
             run.pause_between_faults(SHORTEST, LONGEST)

@@ -1,7 +1,7 @@
 """Whatever happens to a worker's stores and changelogs, its tables are again what the changelogs say, and nothing is lost or doubled.
 
 A test's orders are processed, a fault strikes, the same orders come again (known from the tables alone) and then new ones. The seed
-is STREAMAPP_FAULT_SEED's, and printed.
+is STREAMAPP_TEST_FAULT_SEED's, and printed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.support.topics import wait_until, watermarks
 
 SIZE = 8_000
 """Orders before a fault; half as many new ones come after it, beside the same again."""
-SEED = int(os.environ.get("STREAMAPP_FAULT_SEED", "41"))
+SEED = int(os.environ.get("STREAMAPP_TEST_FAULT_SEED", "41"))
 DISK_BYTES = 64 * 1024 * 1024
 TABLES = ("processed_orders", "customer_totals")
 PARTITIONS = range(8)

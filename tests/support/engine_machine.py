@@ -1,6 +1,6 @@
 """A state machine of hypothesis: it moves real engines over the Kafka in memory and holds what is committed against the model.
 
-STREAMAPP_MACHINE_SEED repeats a run. What stays with the system's scheduler is how loop and transaction thread share the moments
+STREAMAPP_TEST_MACHINE_SEED repeats a run. What stays with the system's scheduler is how loop and transaction thread share the moments
 between two moves, so hypothesis may now and then call a finding flaky: `EngineMachine.violations` has it all the same.
 """
 
@@ -29,7 +29,7 @@ from streamapp.testing.memory_kafka import Call, Fault
 from tests.support.engine_process import CHANGELOGS, GROUP, PARTITIONS, TIMEOUT
 from tests.support.engine_world import Violation, World
 
-SEED = int(os.environ.get("STREAMAPP_MACHINE_SEED", "0"))
+SEED = int(os.environ.get("STREAMAPP_TEST_MACHINE_SEED", "0"))
 STEPS = 40
 
 WORKERS = strategies.sampled_from(["w1", "w2"])

@@ -32,7 +32,7 @@ from tests.support.topics import Countdown, Place, wait_until
 from tests.support.verdict import Verdict
 from tests.support.workers import Worker, Workers
 
-SEED: Final = "STREAMAPP_FAULT_SEED"
+SEED: Final = "STREAMAPP_TEST_FAULT_SEED"
 LAG_GONE: Final = 60.0
 """Seconds from the last fault until everything is processed, unaided."""
 AHEAD: Final = 10.0

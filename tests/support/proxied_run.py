@@ -31,7 +31,7 @@ QUICK: Final = {
     # A client gives up on a request after a quarter of it.
     "STREAMAPP_TRANSACTION_TIMEOUT": "10",
 }
-RATE: Final = float(os.environ.get("STREAMAPP_FAULT_RATE", "300"))
+RATE: Final = float(os.environ.get("STREAMAPP_TEST_FAULT_RATE", "300"))
 """Orders fed each second."""
 BATCH: Final = 100
 HEALED: Final = 180.0
@@ -39,9 +39,9 @@ HEALED: Final = 180.0
 
 
 def seed_of_run() -> int:
-    """Return the seed of faults: STREAMAPP_FAULT_SEED, or one of the clock's. Print it, so that a red run can be repeated."""
-    seed = int(os.environ.get("STREAMAPP_FAULT_SEED", "0")) or time.time_ns() % 1_000_000_007
-    print(f"STREAMAPP_FAULT_SEED={seed}")
+    """Return the seed of faults: STREAMAPP_TEST_FAULT_SEED, or one of the clock's. Print it, so that a red run can be repeated."""
+    seed = int(os.environ.get("STREAMAPP_TEST_FAULT_SEED", "0")) or time.time_ns() % 1_000_000_007
+    print(f"STREAMAPP_TEST_FAULT_SEED={seed}")
     return seed
 
 

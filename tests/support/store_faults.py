@@ -68,7 +68,7 @@ class StoreRun:
             keep(
                 Scenario(
                     name=name,
-                    command=f"STREAMAPP_FAULT_SEED={self.seed} python -m pytest '{_this_test()}'",
+                    command=f"STREAMAPP_TEST_FAULT_SEED={self.seed} python -m pytest '{_this_test()}'",
                     seed=self.seed,
                     records=verdict.counts.orders,
                     kills=self.kills,

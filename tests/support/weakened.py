@@ -21,7 +21,7 @@ from tests.support.weakenings.tables import TABLES
 WEAKENINGS: Final[dict[str, Weakening]] = {**SAVEPOINTS, **PRODUCERS, **GROUPS, **TABLES}
 
 ROOT: Final = Path(__file__).parents[2]
-KEPT: Final = Path(os.environ.get("STREAMAPP_EVIDENCE_DIR", str(ROOT / "build" / "evidence"))) / "controls"
+KEPT: Final = Path(os.environ.get("STREAMAPP_TEST_EVIDENCE_DIR", str(ROOT / "build" / "evidence"))) / "controls"
 
 
 def named(text: str) -> Weakening:
@@ -58,6 +58,7 @@ def _order(rule: str) -> tuple[bool, int, str]:
 
 def _cell(text: str) -> str:
     line = " ".join(text.replace("Use -v to get more diff", "").removeprefix("AssertionError: ").split())
+    line = re.sub(r"(?:/[\w.\-]+){2,}|0x[0-9a-f]+", "…", line)  # paths and addresses are of one machine and run
     line = line.replace("|", "\\|").replace("`", "'")
     return line if len(line) <= 160 else f"{line[:157]}..."
 

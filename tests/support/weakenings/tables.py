@@ -19,8 +19,8 @@ TABLES: Final = {
         edits=(
             Edit(
                 "pipeline.transaction",
-                "        self.commits += 1\n        refused = commit.apply()\n",
-                "        self.commits += 1\n        refused = commit.apply()\n"
+                "        refused = commit.apply()\n",
+                "        refused = commit.apply()\n"
                 "        if refused:\n"
                 "            self._drop(UnitAborted('weakened'), unknown=False)\n"
                 "            return False\n",

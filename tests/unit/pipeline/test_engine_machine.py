@@ -1,6 +1,6 @@
 """Whatever fails, and in whatever order: each record's effects are there once, in order, and tables, offsets and outputs agree.
 
-STREAMAPP_MACHINE_EXAMPLES: how many interleavings (see tests/support/engine_machine.py). A machine that cannot find a weakened engine
+STREAMAPP_TEST_MACHINE_EXAMPLES: how many interleavings (see tests/support/engine_machine.py). A machine that cannot find a weakened engine
 would prove nothing, so each control takes one rule of the engine away.
 """
 
@@ -28,7 +28,7 @@ from streamapp.records import Outgoing, Partition
 from streamapp.testing.memory_kafka import MemoryChangelogReader, MemoryGroupMetadata, MemoryProducer, MemorySource
 from tests.support.engine_machine import SEED, EngineMachine, run
 
-EXAMPLES = int(os.environ.get("STREAMAPP_MACHINE_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("STREAMAPP_TEST_MACHINE_EXAMPLES", "60"))
 CONTROL_EXAMPLES = 150
 """Interleavings within which a weakened engine is found."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.evidence import Scenario, machine, percentile, render
+from tests.support.evidence import MUST_BE_RED, Scenario, machine, percentile, render
 
 ABOUT = [("memory", "8 GiB")]
 
@@ -59,3 +59,14 @@ def test_the_machine_is_told_without_its_name() -> None:
     told = dict(machine())
     assert {"processor", "memory", "Python", "librdkafka", "Apache Kafka"} <= set(told)
     assert not any("/" in what or "127." in what for what in told.values())
+
+
+def test_a_control_is_told_apart_and_not_added_up() -> None:
+    ran = [
+        Scenario(name="one", command="a", records=10, faults=1),
+        Scenario(name="rule off", command="b", records=5, faults=2, violations={"DOUBLED": 4}, figures={MUST_BE_RED: "true"}),
+    ]
+    text = render(ran, ABOUT, "| rule |")
+    assert "10 records, 1 faults, 0 of them kills, in 1 scenarios: no violation" in text
+    assert row(text, "rule off") == ["rule off", "5", "2", "DOUBLED 4"]
+    assert "| rule |" in text

@@ -17,7 +17,7 @@ from streamapp.faults import FaultPoint
 from tests.support.coordinator import open_transactions
 from tests.support.evidence import Scenario, keep
 from tests.support.fault_run import count_from_logs, transactional_id
-from tests.support.order_jobs import OrderJob
+from tests.support.order_jobs import READY, OrderJob
 from tests.support.topics import wait_until
 from tests.support.workers import Worker
 
@@ -73,7 +73,7 @@ def test_ten_deaths_at_a_point_lose_and_double_nothing(job: OrderJob, point: Fau
     for _ in range(LIVES):
         died += _die(job, worker, death)
         inside += len(open_transactions(job.bootstrap, [transactional_id(job, worker)]))
-    job.start("w1", **SHORT_SESSION)
+    job.start_ready("w1", **SHORT_SESSION)
     job.feed(300)
     verdict = job.finish()
     print(f"{point}, {others} others: {died} of {LIVES} lives ended there")
@@ -96,7 +96,12 @@ def _die(job: OrderJob, worker: Worker, death: Death) -> bool:
         shutil.rmtree(worker.data_dir, ignore_errors=True)
     job.start("w1", crash_at=death.crash_at, **SHORT_SESSION)
     if death.is_told_to_stop:
-        wait_until(lambda: not worker.alive or "Ready" in worker.log_text().rpartition("--- w1")[2], why=worker.tail)
+        # What has no partitions gives none back.
+        wait_until(
+            lambda: not worker.alive or "partitions assigned" in worker.log_text().rpartition("--- w1")[2],
+            deadline=READY,
+            why=worker.tail,
+        )
         job.feed(200)
         worker.send(signal.SIGTERM)
         return worker.wait(60) == -9

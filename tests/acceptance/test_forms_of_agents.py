@@ -163,8 +163,12 @@ def test_two_agents_of_a_topic_each_see_every_record_and_a_failure_of_one_buries
 
 def test_the_retries_of_one_agent_do_not_run_the_other_again(project: OwnProject) -> None:
     project.wait_for("both-out", 5)
-    assert (project.folder / "nervous-saw").read_text().split() == ["a", "bad", "bad", "bad", "c"]
-    assert (project.folder / "calm-saw").read_text().split() == ["a", "bad", "c"]
+    nervous, calm = ((project.folder / f"{agent}-saw").read_text().split() for agent in ("nervous", "calm"))
+    # The app's topics join one after the other, and a unit whose offsets are on their way while the generation turns is read again.
+    lives = 1 + project.workers["w1"].log_text().count("unit dropped, its records are read again")
+    assert 1 <= calm.count("bad") <= lives
+    assert 3 <= nervous.count("bad") <= 3 * lives
+    assert list(dict.fromkeys(nervous)) == list(dict.fromkeys(calm)) == ["a", "bad", "c"]
 
 
 # --- on to another topic

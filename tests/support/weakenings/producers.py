@@ -47,7 +47,7 @@ PRODUCERS: Final = {
         lacks="takes its id back however often it is fenced",
         costs="two workers of one id abort each other's work for ever, and nobody is told why",
         edits=(Edit("pipeline.transaction", "RIVAL_WINDOW = 60.0\n", "RIVAL_WINDOW = 0.0\n"),),
-        test=f"{UNIT}/test_fences.py::test_the_second_within_the_minute_stops_the_worker_and_names_its_id",
+        test=f"{UNIT}/test_fences.py::test_the_last_that_a_minute_bears_stops_the_worker_and_names_its_id",
         shows=r"it goes on, and so does its rival",
     ),
     "offsets-before-the-flush": Weakening(

@@ -512,4 +512,19 @@ GROUPS: Final = {
         shows=r"not in 5.0 s",
         slow=True,
     ),
+    "an-open-rebalance-is-forgotten": Weakening(
+        rule="§6 revoke",
+        lacks="does not remember that it stands between the two joins of a rebalance",
+        costs="a worker killed there and back at once leaves what it gave back without an owner, until somebody else joins",
+        edits=(
+            Edit(
+                "kafka.open_rebalance",
+                "        return self._answers_due > 0 or self._path.exists()\n",
+                "        return False\n",
+            ),
+        ),
+        test=f"{REBALANCE}/test_back_in_the_middle_of_a_rebalance.py::test_a_worker_killed_while_it_gives_back_and_started_again_at_once",
+        shows=r"w1 holds .*, w2 \[\]",
+        slow=True,
+    ),
 }

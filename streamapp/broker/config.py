@@ -73,6 +73,8 @@ QUICK = MappingProxyType(
         "log.cleaner.backoff.ms": "500",
         "log.segment.delete.delay.ms": "0",
         "log.cleaner.dedupe.buffer.size": "33554432",
+        # Tests write records of long ago, and outputs inherit their time: the default of a week deletes them under a reader's eyes.
+        "log.retention.ms": "-1",
     }
 )
 

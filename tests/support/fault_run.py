@@ -202,11 +202,11 @@ class FaultRun:
         if self._kept:
             keep(self.scenario)
         verdict.require_ok()
-        unclean = {each: code for each, code in codes.items() if code != 0 and not self._was_not_up(each, code)}
+        unclean = {each: code for each, code in codes.items() if code != 0 and not self.was_not_up(each, code)}
         assert not unclean, f"unclean stops: {unclean}\n{self.job.workers.tails()}"
         return verdict
 
-    def _was_not_up(self, worker_id: str, code: int) -> bool:
+    def was_not_up(self, worker_id: str, code: int) -> bool:
         """Whether the signal met a process that was still importing: nobody had told it yet what a SIGTERM means."""
         worker = self.job.workers[worker_id]
         return code == -signal.SIGTERM and _UP not in life_of(worker, worker.lives)

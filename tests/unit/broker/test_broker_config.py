@@ -50,6 +50,7 @@ def test_the_test_profile_is_quick_and_the_others_are_not() -> None:
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
         "log.segment.delete.delay.ms": "0",
         "log.cleaner.dedupe.buffer.size": "33554432",
+        "log.retention.ms": "-1",
     }
     assert properties(Profile.TEST) == properties() | quick
     assert properties(Profile.BENCH) == properties()

@@ -30,7 +30,8 @@ def test_each_kind_of_damage_at_once(job: OrderJob) -> None:
         run.finish()
     wiped = run.wiped
     assert set(wiped) == {f"processed_orders/{number}" for number in (1, 2, 3, 4, 5)}
-    assert "checksum mismatch" in wiped["processed_orders/1"]
+    # In a small file the middle may be a block of the data or the file's own properties.
+    assert "Corruption" in wiped["processed_orders/1"]
     assert all("cannot be trusted" in wiped[f"processed_orders/{number}"] for number in (2, 3))
     assert "partition 5 for 4" in wiped["processed_orders/4"]
     assert "partition 4 for 5" in wiped["processed_orders/5"]

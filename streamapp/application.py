@@ -29,10 +29,10 @@ from streamapp.worker import timers
 from streamapp.worker.agents import Agent
 from streamapp.worker.client import ClientProducer
 from streamapp.worker.conf import Conf, conf_of, split
-from streamapp.worker.digests import Digests, HeldTable, add_digests
+from streamapp.worker.digests import Digests, HeldTable, TableDigests, TableList
 from streamapp.worker.handover import Delivery
 from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say, say_refusals_in_one_line
-from streamapp.worker.probes import add_probes
+from streamapp.worker.probes import Livez, Readyz
 from streamapp.worker.refusals import StandIn, refuse
 from streamapp.worker.tables import WINDOW_IDIOM, DedupeKey, DedupeTable, Table, Tables
 from streamapp.worker.topics import Topic
@@ -443,8 +443,10 @@ class StreamApp(faust.App):
         await self._maybe_close_http_client()
 
     def on_webserver_init(self, web: Any) -> None:
-        add_probes(self, web)
-        add_digests(self, web)
+        served = set(web.views)  # a server may be initialised again
+        for view in (Livez, Readyz, TableList, TableDigests):
+            if view.view_path not in served:
+                web.add_view(view)
 
     def _new_producer(self) -> Any:
         return ClientProducer(lambda: ScriptProducer(client_config.idempotent_producer(self.settings, "client")))

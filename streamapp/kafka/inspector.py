@@ -15,6 +15,7 @@ from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, DeadlinePassed
 from streamapp.events import CLIENT_LOGGER
 from streamapp.kafka import client_config
+from streamapp.kafka.changelog import FETCH_WAIT
 from streamapp.kafka.failures import error_of, options_checked
 from streamapp.kafka.offsets import KafkaOffsets
 from streamapp.kafka.transactions import CoordinatedTransaction, OpenProducer, coordinated, open_producers
@@ -26,8 +27,6 @@ BATCH: Final = 2_000
 """Records handed on at once."""
 PREFETCHED_KILOBYTES: Final = 16_384
 """Of records that wait in the client: a bound on memory, and far more than one batch."""
-FETCH_WAIT: Final = 0.02
-"""Seconds that an empty fetch waits at the broker: a log ends in a commit marker, which shows by a fetch that comes back empty."""
 UNDECIDED: Final = 2.0
 """Seconds that the offsets of one partition may take when those of all together were not told: a transaction holds some of them."""
 

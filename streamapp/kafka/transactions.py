@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -159,7 +159,7 @@ def coordinated(brokers: Sequence[Address], producer_ids: Iterable[int], timeout
     for broker in brokers:  # each tells the transactions that it coordinates
         try:
             ids = _ids_of(broker, wanted, timeout)
-            found.update({each.producer_id: each for each in _described(broker, ids, timeout)} if ids else {})
+            found.update({each.producer_id: each for each in described(broker, ids, timeout)} if ids else {})
         except OSError as refused:
             failure = refused
     if failure is not None and not found:
@@ -189,7 +189,8 @@ def _ids_of(broker: Address, producer_ids: Sequence[int], timeout: float) -> lis
     return ids
 
 
-def _described(broker: Address, ids: Sequence[str], timeout: float) -> Iterable[CoordinatedTransaction]:
+def described(broker: Address, ids: Sequence[str], timeout: float) -> Iterator[CoordinatedTransaction]:
+    """Yield the transactions of those ids that `broker` coordinates and tells of. Raises OSError."""
     body = _Writer()
     body.unsigned(len(ids) + 1)
     for transactional_id in ids:
@@ -237,4 +238,4 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     return bytes(received)
 
 
-__all__ = ["CoordinatedTransaction", "NotTold", "OpenProducer", "coordinated", "open_producers"]
+__all__ = ["CoordinatedTransaction", "NotTold", "OpenProducer", "coordinated", "described", "open_producers"]

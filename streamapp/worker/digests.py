@@ -10,16 +10,13 @@ import asyncio
 import os
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from faust import web
 
 from streamapp.digest import Digester
 from streamapp.errors import StoreCorrupted, TableNotHere
 from streamapp.ports import Store
-
-if TYPE_CHECKING:
-    from streamapp.application import StreamApp
 
 TABLES_PATH: Final = "/streamapp/tables"
 
@@ -73,14 +70,6 @@ def _digest(store: Store) -> dict[str, object]:
         return {"offset": frozen.changelog_offset, "keys": found.keys, "digest": found.digest}
 
 
-def add_digests(app: StreamApp, server: Any) -> None:
-    """Serve the digests. Once per server."""
-    paths = set(server.views)
-    for view in (TableList, TableDigests):
-        if view.view_path not in paths:
-            server.add_view(view)
-
-
 class TableList(web.View):
     """The table partitions that are here, and whose worker answers."""
 
@@ -115,4 +104,4 @@ class TableDigests(web.View):
         return self.json({"table": held.table, "partition": held.number, "changelog": held.changelog, **found})
 
 
-__all__ = ["TABLES_PATH", "Digests", "HeldTable", "add_digests"]
+__all__ = ["TABLES_PATH", "Digests", "HeldTable", "TableDigests", "TableList"]

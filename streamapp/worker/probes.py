@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from faust import web
-
-if TYPE_CHECKING:
-    from streamapp.application import StreamApp
-
-
-def add_probes(app: StreamApp, server: Any) -> None:
-    """Serve the probes. Once per server."""
-    paths = set(server.views)
-    for view in (Livez, Readyz):
-        if view.view_path not in paths:
-            server.add_view(view)
 
 
 class Readyz(web.View):
@@ -39,4 +26,4 @@ class Livez(web.View):
         return self.json({"live": True})
 
 
-__all__ = ["add_probes"]
+__all__ = ["Livez", "Readyz"]

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.connection_scenarios import pauses, restarts
-from tests.support.evidence import Scenario
 from tests.support.proxied_broker import ProxiedBroker, proxied_broker
-from tests.support.proxied_run import ProxiedRun, seed_of_run
+from tests.support.proxied_run import ProxiedRun, scenario_of
 
 ROUNDS = int(os.environ.get("STREAMAPP_TEST_FAULT_ROUNDS", "8"))
 """Faults of each scenario."""
@@ -25,25 +24,25 @@ def own_line(tmp_path: Path) -> Iterator[ProxiedBroker]:
         yield made
 
 
-def scenario(name: str, key: str) -> Scenario:
-    seed = seed_of_run()
-    command = f"STREAMAPP_TEST_FAULT_SEED={seed} make faults PYTEST_ARGS='-k {key}'"
-    return Scenario(name=f"{name}, three workers", command=command, seed=seed)
-
-
 def test_the_broker_is_stopped_and_started(own_line: ProxiedBroker, tmp_path: Path) -> None:
-    with ProxiedRun(own_line, tmp_path / "run", scenario("broker stopped by SIGTERM and started", "stopped_and_started")) as run:
+    with ProxiedRun(
+        own_line, tmp_path / "run", scenario_of("broker stopped by SIGTERM and started, three workers", "stopped_and_started")
+    ) as run:
         restarts(run, ROUNDS, own_line.node.stop)
         run.finish()
 
 
 def test_the_broker_is_killed_and_started(own_line: ProxiedBroker, tmp_path: Path) -> None:
-    with ProxiedRun(own_line, tmp_path / "run", scenario("broker killed by SIGKILL and started", "killed_and_started")) as run:
+    with ProxiedRun(
+        own_line, tmp_path / "run", scenario_of("broker killed by SIGKILL and started, three workers", "killed_and_started")
+    ) as run:
         restarts(run, ROUNDS, own_line.node.kill)
         run.finish()
 
 
 def test_the_broker_is_frozen(own_line: ProxiedBroker, tmp_path: Path) -> None:
-    with ProxiedRun(own_line, tmp_path / "run", scenario("broker frozen by SIGSTOP for 0.5 to 12 s", "broker_is_frozen")) as run:
+    with ProxiedRun(
+        own_line, tmp_path / "run", scenario_of("broker frozen by SIGSTOP for 0.5 to 12 s, three workers", "broker_is_frozen")
+    ) as run:
         pauses(run, ROUNDS)
         run.finish()

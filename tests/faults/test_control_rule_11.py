@@ -7,16 +7,16 @@ producer, and to one that replaces it.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.evidence import Scenario
 from tests.support.ordered_faults import Api, Loss, Request
 from tests.support.proxied_broker import ProxiedBroker
-from tests.support.proxied_run import ProxiedRun, seed_of_run
+from tests.support.proxied_run import ProxiedRun, scenario_of
 from tests.support.topics import wait_until
 from tests.support.verdict import Kind, Verdict
-from tests.support.weakened_worker import command
+from tests.support.weakening import environment
 
 pytestmark = pytest.mark.timeout(600)
 LATE_ENDS = 8
@@ -26,13 +26,10 @@ LATE_OFFSETS = 3
 
 
 def run_of(line: ProxiedBroker, home: Path, name: str, *, weak: bool) -> ProxiedRun:
-    seed = seed_of_run()
-    again = f"STREAMAPP_TEST_FAULT_SEED={seed} make faults PYTEST_ARGS='-k control_rule_11'"
-    scenario = Scenario(name=f"{name}, rule 11 {'switched off' if weak else 'on'}", command=again, seed=seed)
+    scenario = scenario_of(f"{name}, rule 11 {'switched off' if weak else 'on'}", "control_rule_11")
     scenario.figures["must be red"] = str(weak).lower()
-    if not weak:
-        return ProxiedRun(line, home, scenario, workers=1)
-    return ProxiedRun(line, home, scenario, workers=1, command=command(), WEAKENED="suspect")
+    env: dict[str, Any] = environment("late-requests-not-fenced") if weak else {}
+    return ProxiedRun(line, home, scenario, workers=1, **env)
 
 
 def judge(run: ProxiedRun, *, weak: bool) -> Verdict:

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.connection_scenarios import deaths_before_the_answer
-from tests.support.evidence import Scenario
 from tests.support.proxied_broker import ProxiedBroker
-from tests.support.proxied_run import ProxiedRun, seed_of_run
+from tests.support.proxied_run import ProxiedRun, scenario_of
 
 LIVES = 10
 
@@ -20,12 +19,8 @@ LIVES = 10
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("others", [0, 2], ids=["alone", "one of three"])
 def test_ten_deaths_before_the_answer_lose_and_double_nothing(line: ProxiedBroker, tmp_path: Path, others: int) -> None:
-    seed = seed_of_run()
-    scenario = Scenario(
-        name=f"SIGKILL between EndTxn and its answer, {'one of three workers' if others else 'one worker'}",
-        command=f"STREAMAPP_TEST_FAULT_SEED={seed} make faults PYTEST_ARGS='-k before_the_answer'",
-        seed=seed,
-    )
+    among = "one of three workers" if others else "one worker"
+    scenario = scenario_of(f"SIGKILL between EndTxn and its answer, {among}", "before_the_answer")
     with ProxiedRun(line, tmp_path, scenario, workers=1 + others) as run:
         deaths_before_the_answer(run, LIVES)
         run.finish()

@@ -13,10 +13,9 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from tests.support.weakened import WEAKENINGS, keep, named
-from tests.support.weakening import WEAKEN
+from tests.support.weakening import environment
 
 ROOT: Final = Path(__file__).parents[2]
-WAY_IN: Final = Path(__file__).with_name("weakened_process")
 LONGEST: Final = 100.0
 """Seconds that one run may take; a test that only ends by this has shown nothing."""
 
@@ -35,7 +34,7 @@ class Outcome:
 def run_weakened(text: str, home: Path, bootstrap: str | None) -> Outcome:
     """Run the test of the weakening that `text` names with it. `bootstrap`: a broker for it; None where it needs none."""
     weakening, report = named(text), home / "report.xml"
-    environ = {**os.environ, WEAKEN: text, "PYTHONPATH": str(WAY_IN)}
+    environ = {**os.environ, **environment(text)}
     if weakening.needs_broker:
         assert bootstrap is not None
         environ["STREAMAPP_TEST_BROKER"] = bootstrap

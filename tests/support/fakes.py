@@ -20,43 +20,16 @@ from streamapp.errors import CommitRefused, OutcomeUnknown, ProducerFenced, Unit
 from streamapp.ports import CommittedOffset, Fetched, GroupMetadata, SourceListener, Store
 from streamapp.records import Headers, Outgoing, Partition, RawRecord
 from streamapp.state.memory import MemoryStore
+from streamapp.testing.memory_kafka import MemoryRecord
 
 T = TypeVar("T")
 
 
-class FakeRecord:
-    """A RawRecord."""
-
-    def __init__(
-        self, place: Partition, offset: int, value: bytes | None, key: bytes | None, timestamp: int, headers: Headers | None
-    ) -> None:
-        self._place = place
-        self._offset = offset
-        self._value = value
-        self._key = key
-        self._timestamp = timestamp
-        self._headers = headers
-
-    def topic(self) -> str:
-        return self._place.topic
-
-    def partition(self) -> int:
-        return self._place.number
-
-    def offset(self) -> int:
-        return self._offset
-
-    def key(self) -> bytes | None:
-        return self._key
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def headers(self) -> Headers | None:
-        return self._headers
-
-    def timestamp(self) -> tuple[int, int]:
-        return (1, self._timestamp) if self._timestamp else (0, -1)
+def record_at(
+    place: Partition, offset: int, value: bytes | None, key: bytes | None, timestamp: int, headers: Headers | None
+) -> MemoryRecord:
+    """Return a record as a log has it; timestamp 0 = none."""
+    return MemoryRecord(place, offset, key, value, (1, timestamp) if timestamp else (0, -1), headers)
 
 
 @dataclass
@@ -83,7 +56,7 @@ class Transaction:
 class FakeBroker:
     """Topics, the group's offsets, and the transactions that ended. Thread-safe."""
 
-    logs: dict[Partition, list[FakeRecord | None]] = field(default_factory=dict)
+    logs: dict[Partition, list[MemoryRecord | None]] = field(default_factory=dict)
     """None is an offset without a record, such as a commit marker."""
     starts: dict[Partition, int] = field(default_factory=dict)
     """The first offset that is still there."""
@@ -112,7 +85,7 @@ class FakeBroker:
         with self.changed:
             log = self.logs.setdefault(place, [])
             for value in values:
-                log.append(FakeRecord(place, len(log), value, key, timestamp, None))
+                log.append(record_at(place, len(log), value, key, timestamp, None))
             self.changed.notify_all()
 
     def marker(self, topic: str, number: int) -> None:
@@ -307,7 +280,7 @@ class FakeProducer:
                     if number >= 0:
                         place = Partition(topic, number)
                         log = broker.logs.setdefault(place, [])
-                        log.append(FakeRecord(place, len(log), value, key, timestamp, headers))
+                        log.append(record_at(place, len(log), value, key, timestamp, headers))
             broker.changed.notify_all()
         self._records = []
         self._offsets = {}

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from tests.support.evidence import Scenario, keep
+from tests.support.fault_run import SEED, count_from_logs, seed_of
 from tests.support.order_jobs import OrderJob
 from tests.support.proxied_broker import ProxiedBroker
 from tests.support.topics import wait_until
@@ -38,11 +39,10 @@ HEALED: Final = 180.0
 """Seconds within which a worker commits again and the lag is gone, on a machine that is busy with other things; 60 are promised."""
 
 
-def seed_of_run() -> int:
-    """Return the seed of faults: STREAMAPP_TEST_FAULT_SEED, or one of the clock's. Print it, so that a red run can be repeated."""
-    seed = int(os.environ.get("STREAMAPP_TEST_FAULT_SEED", "0")) or time.time_ns() % 1_000_000_007
-    print(f"STREAMAPP_TEST_FAULT_SEED={seed}")
-    return seed
+def scenario_of(name: str, key: str) -> Scenario:
+    """Return a scenario with this run's seed and the command that repeats it; `key` picks its test."""
+    seed = seed_of(name)
+    return Scenario(name=name, command=f"{SEED}={seed} make faults PYTEST_ARGS='-k {key}'", seed=seed)
 
 
 class SteadyLoad:
@@ -88,18 +88,15 @@ class ProxiedRun:
         *,
         workers: int = 3,
         rate: float = RATE,
-        command: tuple[str, ...] | None = None,
         keeps: bool = True,
         **env: str,
     ) -> None:
-        """`command` starts the workers, where it is not the app's own; `keeps` the figures for EVIDENCE.md."""
+        """`keeps`: the figures are for EVIDENCE.md."""
         self.line, self.scenario, self._keeps = line, scenario, keeps
         self.random = random.Random(scenario.seed)
         self.names = [f"w{number + 1}" for number in range(workers)]
         self._env = {**QUICK, **env}
         self.job = OrderJob(line.direct, home, STREAMAPP_BROKER=line.proxied)
-        if command is not None:
-            self.job.workers.command = command
         self.load = SteadyLoad(self.job, rate)
         self._end = time.monotonic()
         self._inside = 0
@@ -191,13 +188,11 @@ class ProxiedRun:
     def judged(self, lag: float | None = None) -> Verdict:
         """Hold what is there against the contract, and keep the figures, whatever they are."""
         verdict = self.job.verdict()
-        logs = "".join(worker.log_text() for worker in self.job.workers.all.values())
         scenario = self.scenario
         scenario.records = verdict.counts.orders
         scenario.inside_a_transaction = self._inside
         scenario.violations = {kind.name: number for kind, number in verdict.by_kind().items()}
-        scenario.aborts = logs.count("unit dropped, its records are read again")
-        scenario.rebuilds = logs.count("new producer under the same id")
+        count_from_logs(scenario, self.job.workers)
         scenario.figures["longest silence of a reader, s"] = round(self.job.reader.longest_silence, 1)
         if lag is not None:
             scenario.figures["seconds to lag 0"] = round(lag, 1)
@@ -210,4 +205,4 @@ class ProxiedRun:
         return self.job.workers.tails()
 
 
-__all__ = ["ProxiedRun", "SteadyLoad", "seed_of_run"]
+__all__ = ["ProxiedRun", "SteadyLoad", "scenario_of"]

@@ -11,11 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Final
 
 WEAKEN: Final = "STREAMAPP_TEST_WEAKEN"
 """The variable that names one. Its prefix is no setting's, so a worker's settings ignore it."""
+
+WAY_IN: Final = Path(__file__).with_name("weakened_process")
+
+
+def environment(text: str) -> dict[str, str]:
+    """Return the variables with which any Python process runs the engine that `text` names."""
+    return {WEAKEN: text, "PYTHONPATH": str(WAY_IN)}
 
 
 class EditDoesNotFit(Exception):

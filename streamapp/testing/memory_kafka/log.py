@@ -33,7 +33,7 @@ class MemoryRecord:
         value: bytes | None,
         timestamp: tuple[int, int],
         headers: Headers | None,
-        part_of: OpenRange | None,
+        part_of: OpenRange | None = None,
     ) -> None:
         self._place = place
         self._offset = offset

@@ -4,53 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from streamapp.errors import SettingInvalid
-from streamapp.records import Headers
+from streamapp.records import Headers, Partition
 from streamapp.state.identity import Identity
 from streamapp.state.memory import MemoryStore
 from streamapp.state.rocksdb import RocksMemory, RocksStores
+from streamapp.testing.memory_kafka import MemoryRecord
 from streamapp.verify.duplicates import Duplicate, DuplicateFinder, extractor, readable
 
 
-@dataclass
-class Read:
-    """A record as the client hands it over."""
-
-    at: int
-    raw_key: bytes | None = None
-    raw: bytes | None = None
-    number: int = 0
-    its_headers: Headers = field(default_factory=list)
-
-    def topic(self) -> str:
-        return "orders-priced"
-
-    def partition(self) -> int:
-        return self.number
-
-    def offset(self) -> int:
-        return self.at
-
-    def key(self) -> bytes | None:
-        return self.raw_key
-
-    def value(self) -> bytes | None:
-        return self.raw
-
-    def headers(self) -> Headers | None:
-        return self.its_headers or None
-
-    def timestamp(self) -> tuple[int, int]:
-        return 0, 0
+def read(
+    at: int, raw_key: bytes | None = None, raw: bytes | None = None, number: int = 0, its_headers: Headers | None = None
+) -> MemoryRecord:
+    """Return a record as the client hands it over."""
+    return MemoryRecord(Partition("orders-priced", number), at, raw_key, raw, (0, 0), its_headers)
 
 
 def found(
-    by: str, *batches: Iterable[Read], per_partition: bool = False, named: int = 9, hidden: bool = False
+    by: str, *batches: Iterable[MemoryRecord], per_partition: bool = False, named: int = 9, hidden: bool = False
 ) -> DuplicateFinder:
     finder = DuplicateFinder(MemoryStore(), extractor(by), per_partition=per_partition, named=named, hidden=hidden)
     for batch in batches:
@@ -59,47 +34,47 @@ def found(
 
 
 def test_a_duplicate_is_found_within_a_batch_and_across_batches() -> None:
-    finder = found("key", [Read(0, b"a"), Read(1, b"b"), Read(2, b"a")], [Read(3, b"b"), Read(4, b"c")])
+    finder = found("key", [read(0, b"a"), read(1, b"b"), read(2, b"a")], [read(3, b"b"), read(4, b"c")])
     assert finder.first == [Duplicate("a", 0, 2, 0, 0), Duplicate("b", 0, 3, 0, 1)]
     assert (finder.records, finder.duplicates, finder.without_id) == (5, 2, 0)
 
 
 def test_a_third_sight_names_the_first_one_too() -> None:
-    finder = found("key", [Read(0, b"a")], [Read(5, b"a")], [Read(9, b"a")])
+    finder = found("key", [read(0, b"a")], [read(5, b"a")], [read(9, b"a")])
     assert [(each.offset, each.first_offset) for each in finder.first] == [(5, 0), (9, 0)]
 
 
 @pytest.mark.parametrize(
     ("by", "make"),
     [
-        ("key", lambda value: Read(0, value)),
-        ("header:id", lambda value: Read(0, its_headers=[("other", b"x"), ("id", value)])),
-        ("json:id", lambda value: Read(0, raw=json.dumps({"id": value.decode()}).encode())),
-        ("json:order.id", lambda value: Read(0, raw=json.dumps({"order": {"id": value.decode()}, "n": 1}).encode())),
+        ("key", lambda value: read(0, value)),
+        ("header:id", lambda value: read(0, its_headers=[("other", b"x"), ("id", value)])),
+        ("json:id", lambda value: read(0, raw=json.dumps({"id": value.decode()}).encode())),
+        ("json:order.id", lambda value: read(0, raw=json.dumps({"order": {"id": value.decode()}, "n": 1}).encode())),
     ],
 )
-def test_the_id_is_where_the_user_says(by: str, make: Callable[[bytes], Read]) -> None:
+def test_the_id_is_where_the_user_says(by: str, make: Callable[[bytes], MemoryRecord]) -> None:
     assert found(by, [make(b"o-1"), make(b"o-2"), make(b"o-1")]).duplicates == 1
 
 
 @pytest.mark.parametrize("value", [None, b"not json", b"[1]", b"{}", b'{"id": null}', b'{"id": 1}'])
 def test_a_record_without_the_id_is_counted_and_not_compared(value: bytes | None) -> None:
-    finder = found("json:id.inner", [Read(0, raw=value), Read(1, raw=value)])
+    finder = found("json:id.inner", [read(0, raw=value), read(1, raw=value)])
     assert (finder.without_id, finder.duplicates) == (2, 0)
 
 
 def test_a_number_and_its_text_are_two_ids() -> None:
-    assert found("json:id", [Read(0, raw=b'{"id": 1}'), Read(1, raw=b'{"id": "1"}')]).duplicates == 0
+    assert found("json:id", [read(0, raw=b'{"id": 1}'), read(1, raw=b'{"id": "1"}')]).duplicates == 0
 
 
 def test_partitions_can_be_told_apart() -> None:
-    both = [Read(0, b"a", number=0), Read(0, b"a", number=1)]
+    both = [read(0, b"a", number=0), read(0, b"a", number=1)]
     assert found("key", both).duplicates == 1
     assert found("key", both, per_partition=True).duplicates == 0
 
 
 def test_only_the_first_are_named_and_ids_can_be_hidden() -> None:
-    finder = found("key", [Read(at, b"secret") for at in range(10)], named=2, hidden=True)
+    finder = found("key", [read(at, b"secret") for at in range(10)], named=2, hidden=True)
     assert (finder.duplicates, len(finder.first)) == (9, 2)
     assert "secret" not in finder.first[0].id
 
@@ -121,6 +96,6 @@ def test_ids_are_remembered_on_disk(tmp_path: Path) -> None:
     store = RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)).open(identity)
     finder = DuplicateFinder(store, extractor("key"), per_partition=False, named=9)
     for start in range(0, 30_000, 1_000):
-        finder.take([Read(at, b"%d" % (at % 29_999)) for at in range(start, start + 1_000)])
+        finder.take([read(at, b"%d" % (at % 29_999)) for at in range(start, start + 1_000)])
     store.close()
     assert finder.first == [Duplicate("0", 0, 29_999, 0, 0)]

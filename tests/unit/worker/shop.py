@@ -8,7 +8,8 @@ import msgspec
 
 from streamapp import StreamApp
 from streamapp.pipeline.savepoint import Savepoint
-from streamapp.records import Headers, Outgoing
+from streamapp.records import Headers, Outgoing, Partition
+from streamapp.testing.memory_kafka import MemoryRecord
 
 
 class Sale(msgspec.Struct, frozen=True):
@@ -21,39 +22,15 @@ def new_app(**options: Any) -> StreamApp:
     return StreamApp("shop", **options)
 
 
-class FakeRecord:
-    """A record as the client library hands it over."""
-
-    def __init__(
-        self,
-        offset: int = 0,
-        key: bytes | None = b"k",
-        value: bytes | None = b"1",
-        headers: Headers | None = None,
-        at: int = 5_000,
-    ) -> None:
-        self._offset, self._key, self._value, self._headers, self._at = offset, key, value, headers, at
-
-    def topic(self) -> str:
-        return "sales"
-
-    def partition(self) -> int:
-        return 2
-
-    def offset(self) -> int:
-        return self._offset
-
-    def key(self) -> bytes | None:
-        return self._key
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def headers(self) -> Headers | None:
-        return self._headers
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, self._at
+def record_of(
+    offset: int = 0,
+    key: bytes | None = b"k",
+    value: bytes | None = b"1",
+    headers: Headers | None = None,
+    at: int = 5_000,
+) -> MemoryRecord:
+    """Return a record of `sales`, as the client library hands it over."""
+    return MemoryRecord(Partition("sales", 2), offset, key, value, (1, at), headers)
 
 
 class FakeSavepoint(Savepoint):
@@ -95,7 +72,7 @@ class FakeCursor:
             raise Stopped
         self.offset += 1
         self.value = self.coming.pop(0)
-        self.record = FakeRecord(self.offset, key=b"key%d" % self.offset)
+        self.record = record_of(self.offset, key=b"key%d" % self.offset)
         self.savepoint = FakeSavepoint(self.record)
         current_savepoint.set(self.savepoint)
         return self.value
@@ -105,7 +82,7 @@ class FakeCursor:
         while self.coming and len(self.values) < limit:
             self.offset += 1
             self.values.append(self.coming.pop(0))
-            self.record = FakeRecord(self.offset)
+            self.record = record_of(self.offset)
             self.savepoint.record = self.record
             self.records.append(self.record)
         return self.values

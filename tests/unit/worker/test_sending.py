@@ -12,11 +12,11 @@ from streamapp.pipeline.savepoint import current_savepoint
 from streamapp.records import Outgoing
 from streamapp.worker.client import ClientProducer
 from streamapp.worker.handover import Delivery
-from tests.unit.worker.shop import FakeRecord, FakeSavepoint, Sale
+from tests.unit.worker.shop import FakeSavepoint, Sale, record_of
 
 
 def in_hand(**record: Any) -> FakeSavepoint:
-    savepoint = FakeSavepoint(FakeRecord(**record))
+    savepoint = FakeSavepoint(record_of(**record))
     current_savepoint.set(savepoint)
     return savepoint
 

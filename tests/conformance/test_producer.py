@@ -336,9 +336,11 @@ def test_metadata_of_an_older_generation_is_refused_and_the_transaction_can_be_a
     source = kafka.topic("in", 2)
     where = Partition(source, 0)
     producer, offsets = kafka.producer("p"), kafka.offsets()
-    with member(kafka, "w1", source, partitions=2) as (consumer, _):
+    with member(kafka, "w1", source, partitions=2) as (consumer, heard):
         stale = consumer.group_metadata().result(10)
         with member(kafka, "w2", source):
+            # All, then what it keeps, then the same: behind that the generation turns no more.
+            settle(lambda: heard.shares == 3, heard)
             producer.begin()
             with pytest.raises(CommitRefused):
                 producer.send_offsets({where: (3, "")}, stale, soon())

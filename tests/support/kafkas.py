@@ -402,6 +402,11 @@ class Heard:
                 held.difference_update(partitions)
         return held
 
+    @property
+    def shares(self) -> int:
+        """Return how often the group has given it a share, an empty or unchanged one too: once in each round of a rebalance."""
+        return [what for what, _ in self.told].count("assigned")
+
     def values(self, partition: int = 0) -> list[bytes | None]:
         return [record.value() for record in self.records.get(partition, [])]
 

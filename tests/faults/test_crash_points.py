@@ -66,7 +66,8 @@ def test_every_point_is_in_the_matrix() -> None:
 def test_ten_deaths_at_a_point_lose_and_double_nothing(job: OrderJob, point: FaultPoint, others: int) -> None:
     death = DEATHS[point]
     job.start_ready("w1", *(f"w{number + 2}" for number in range(others)), **SHORT_SESSION)
-    job.wait_processed(job.feed(4_000))  # what a restore has to read
+    # What a restore has to read: where it is to die in between, more than one batch of 2,000 for each partition.
+    job.wait_processed(job.feed(40_000, customers=40_000) if death.loses_its_disk else job.feed(4_000))
     worker = job.workers["w1"]
     assert worker.stop() == 0, worker.tail()
     inside = died = 0

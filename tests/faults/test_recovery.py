@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.evidence import percentile
 from tests.support.fault_run import FaultRun, life_of
-from tests.support.order_jobs import OrderJob
+from tests.support.order_jobs import OrderJob, held
 
 KILLS = 30
 KEYS = 100_000
@@ -32,7 +32,7 @@ def test_a_killed_worker_is_back_soon_and_the_others_go_on(faulty: OrderJob) -> 
     faulty.wait_processed(faulty.feed(KEYS, poison=0.0, resent=0.0, customers=KEYS), deadline=300)
     faulty.caught_up(300)
     killed, other = faulty.workers["w1"], faulty.workers["w2"]
-    others = [place for _, places in FaultRun.assigned(other, 1) for place in places]
+    others = held(other)
     moved = sum(life_of(other, 1).count(move) for move in MOVES)
     pauses: list[float] = []
     with FaultRun(faulty, "recovery after SIGKILL, 100 000 keys", rate=RATE, at_most=AT_MOST, poison=0.001) as run:

@@ -20,7 +20,7 @@ from tests.support.concurrent_reader import ConcurrentReader
 from tests.support.ledger import DEMAND, DLQ, ORDERS, PRICED, TOPICS, TOTALS, Rules, check
 from tests.support.orders import Fed, OrderPlan, feed_all
 from tests.support.topic_reader import caught_up, read_history
-from tests.support.topics import PATIENCE, committed_offsets, create_topic, delete_topics, wait_until
+from tests.support.topics import PATIENCE, Place, committed_offsets, create_topic, delete_topics, wait_until
 from tests.support.verdict import Verdict
 from tests.support.workers import Worker, Workers
 
@@ -28,6 +28,7 @@ READY: Final = 90.0
 """Seconds that a worker may take from its start to its first partition, on a busy machine."""
 DONE: Final = 120.0
 """Seconds that a few thousand orders may take, a restart included."""
+_MOVED: Final = re.compile(r"partitions (assigned|given back|lost): ([^;\n]*)")
 _RESTORED: Final = re.compile(r"Restored (\S+?)-([a-z_]+)-changelog/(\d+) up to (\d+): (\d+) records")
 
 
@@ -68,9 +69,12 @@ class OrderJob:
         return self.workers.start(worker_id, crash_at=crash_at, **env)  # type: ignore[arg-type]  # variables only
 
     def start_ready(self, *worker_ids: str, **env: str) -> list[Worker]:
-        """Start workers side by side and return when each has its partitions and tables."""
+        """Start workers side by side and return when each has its partitions and tables, some of `orders` among them."""
         started = [self.workers.start(worker_id, web=True, **env) for worker_id in worker_ids]
         for worker in started:
+            worker.ready(READY)
+            # A spare is ready, too: one that came while another held all of them, until the group shares them anew.
+            wait_until(lambda worker=worker: bool(held(worker)), deadline=READY, why=worker.tail)  # type: ignore[misc]  # bound now
             worker.ready(READY)
         return started
 
@@ -154,3 +158,13 @@ def job(bootstrap: str, tmp_path: Path) -> Iterator[OrderJob]:
     """An order processor on the shared broker, its topics empty."""
     with OrderJob(bootstrap, tmp_path / "workers") as made:
         yield made
+
+
+def held(worker: Worker) -> set[Place]:
+    """Return the partitions of `orders` that the worker's present life holds, by its log."""
+    here: set[Place] = set()
+    for moved in _MOVED.finditer(worker.log_text().rpartition("\n--- ")[2]):
+        named = (name.rpartition("/") for name in moved[2].strip().split(", "))
+        places = {(topic, int(number)) for topic, _, number in named if topic == ORDERS}
+        here = here | places if moved[1] == "assigned" else here - places
+    return here

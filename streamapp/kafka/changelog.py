@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from streamapp.errors import BrokerUnreachable
 from streamapp.events import CLIENT_LOGGER
 from streamapp.kafka.failures import options_checked
+from streamapp.kafka.silence import DEAF_AFTER, Silence
 from streamapp.ports import ChangelogBatch, ChangelogBounds
 from streamapp.records import Headers, Partition
 
@@ -58,6 +59,7 @@ class KafkaChangelogReader:
             self._reader.close()
             raise
         self._open: dict[Partition, TopicPartition] = {}
+        self._silence = Silence()
         self._closed = False
 
     def bounds(self, partition: Partition, timeout: float) -> ChangelogBounds:
@@ -74,6 +76,8 @@ class KafkaChangelogReader:
     def open(self, partition: Partition, offset: int) -> None:
         self.shut(partition)
         self._learn_leaders(partition.topic)
+        if not self._open:
+            self._silence.heard()  # a reader of nothing hears nothing
         row = TopicPartition(partition.topic, partition.number, offset)
         self._reader.incremental_assign([row])
         self._open[partition] = row
@@ -101,7 +105,10 @@ class KafkaChangelogReader:
         try:
             first = self._reader.poll(timeout)
             if first is None:
+                if self._open and self._silence.is_deaf(self._reader, next(iter(self._open)).topic):
+                    raise BrokerUnreachable(f"no answer to the reader of changelogs for {DEAF_AFTER:.0f} s")
                 return {}
+            self._silence.heard()
             messages = [first, *self._reader.consume(BATCH - 1, timeout=0)]
         except KafkaException as failure:
             raise BrokerUnreachable(_words(failure)) from failure

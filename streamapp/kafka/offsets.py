@@ -7,47 +7,49 @@ while coordinators were loading (DESIGN rule 19).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from streamapp.clock import Deadline
+from streamapp.clock import Deadline, SystemClock
 from streamapp.errors import DeadlinePassed
 from streamapp.events import CLIENT_LOGGER
 from streamapp.kafka.failures import options_checked
+from streamapp.kafka.silence import DEAF_AFTER
 from streamapp.ports import CommittedOffset
 from streamapp.records import Partition
 
 CALL = 5.0
 """Longest single call, in seconds."""
+AGAIN = 0.05
+"""Seconds between two questions where the first was refused at once."""
+
+T = TypeVar("T")
 
 
 class KafkaOffsets:
     """An OffsetReader on two consumers: one of the group (committed offsets), one `read_uncommitted` (high watermarks)."""
 
     def __init__(self, group_config: Mapping[str, object], watermark_config: Mapping[str, object]) -> None:
-        logger = logging.getLogger(CLIENT_LOGGER)
-        with options_checked():
-            self._group = Consumer(dict(group_config), logger=logger)
-            self._watermarks = Consumer(dict(watermark_config), logger=logger)
+        self._group = _Asking(group_config)
+        self._watermarks = _Asking(watermark_config)
 
     def committed(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, CommittedOffset]:
         rows = [TopicPartition(where.topic, where.number) for where in partitions]
-        while True:
-            try:
-                self._group.poll(0)  # hands over log lines, which would pile up
-                answer = self._group.committed(rows, timeout=max(0.1, deadline.slice(CALL)))
-                for row in answer:
-                    if row.error is not None:
-                        raise KafkaException(row.error)
-            except KafkaException as failure:
-                if deadline.passed:
-                    raise DeadlinePassed(f"committed offsets: {failure}") from failure
-                continue
-            return {
-                Partition(row.topic, row.partition): CommittedOffset(row.offset if row.offset >= 0 else None, row.metadata or "")
-                for row in answer
-            }
+
+        def question(consumer: Consumer, timeout: float) -> list[TopicPartition]:
+            answer = consumer.committed(rows, timeout=timeout)
+            for row in answer:
+                if row.error is not None:
+                    raise KafkaException(row.error)
+            return answer
+
+        return {
+            Partition(row.topic, row.partition): CommittedOffset(row.offset if row.offset >= 0 else None, row.metadata or "")
+            for row in self._group.answer("committed offsets", question, deadline)
+        }
 
     def bounds(self, partition: Partition, deadline: Deadline) -> tuple[int, int]:
         return self._bounds(self._watermarks, partition, deadline)
@@ -57,23 +59,55 @@ class KafkaOffsets:
         return self._bounds(self._group, partition, deadline)[1]
 
     @staticmethod
-    def _bounds(consumer: Consumer, partition: Partition, deadline: Deadline) -> tuple[int, int]:
-        while True:
-            try:
-                consumer.poll(0)  # as above
-                answer: tuple[int, int] | None = consumer.get_watermark_offsets(
-                    TopicPartition(partition.topic, partition.number), timeout=max(0.1, deadline.slice(CALL)), cached=False
-                )
-            except KafkaException as failure:
-                if deadline.passed:
-                    raise DeadlinePassed(f"{partition}: {failure}") from failure
-                continue
-            if answer is None:
-                if deadline.passed:
-                    raise DeadlinePassed(f"{partition}: the broker did not tell its offsets in time")
-                continue
-            return answer
+    def _bounds(asking: _Asking, partition: Partition, deadline: Deadline) -> tuple[int, int]:
+        row = TopicPartition(partition.topic, partition.number)
+        return asking.answer(
+            str(partition), lambda consumer, timeout: consumer.get_watermark_offsets(row, timeout=timeout, cached=False), deadline
+        )
 
     def close(self) -> None:
         self._group.close()
         self._watermarks.close()
+
+
+class _Asking:
+    """A consumer that asks until it has an answer; made anew when all that it had for a while was errors (see `silence`)."""
+
+    def __init__(self, config: Mapping[str, object]) -> None:
+        self._config = dict(config)
+        self._clock = SystemClock()
+        self._consumer = self._new()
+        self._answered_at = 0.0
+        """When it was last answered, made anew, or asked after that."""
+        self._is_waiting = False
+
+    def answer(self, what: str, question: Callable[[Consumer, float], T | None], deadline: Deadline) -> T:
+        """Return what the broker answers to `question`, which is given the consumer and the seconds it may take. Raises DeadlinePassed."""
+        if not self._is_waiting:
+            self._answered_at = self._clock.monotonic()
+        while True:
+            self._is_waiting = True
+            trouble: KafkaException | None = None
+            try:
+                self._consumer.poll(0)  # hands over log lines, which would pile up
+                answer = question(self._consumer, max(0.1, deadline.slice(CALL)))
+            except KafkaException as failure:
+                trouble, answer = failure, None
+            if answer is not None:
+                self._is_waiting = False
+                return answer
+            if self._clock.monotonic() - self._answered_at >= DEAF_AFTER:
+                self._consumer.close()
+                self._consumer = self._new()
+                self._answered_at = self._clock.monotonic()
+            if deadline.passed:
+                raise DeadlinePassed(f"{what}: {trouble or 'the broker did not answer in time'}") from trouble
+            if trouble is not None:
+                time.sleep(min(AGAIN, deadline.left))
+
+    def _new(self) -> Consumer:
+        with options_checked():
+            return Consumer(dict(self._config), logger=logging.getLogger(CLIENT_LOGGER))
+
+    def close(self) -> None:
+        self._consumer.close()

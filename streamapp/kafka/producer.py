@@ -188,6 +188,8 @@ class KafkaProducer:
             if left == 0:
                 return
             if deadline.passed:
+                # It may have lost its brokers for good (see `silence`), and an abort that has nobody to ask succeeds.
+                self._unanswered = True
                 raise DeadlinePassed(f"{left} records were not delivered in time")
 
     # --- the transaction's end
@@ -305,6 +307,7 @@ class KafkaProducer:
                 # What an abort purged is reported late, in the next transaction: none of its business.
                 if transaction == self._transaction:
                     self._undelivered = self._undelivered or error
+                    self._unanswered = self._unanswered or error.code() == KafkaError._MSG_TIMED_OUT
                 return
             offset = message.offset()
             on_delivery(-1 if offset is None else offset)

@@ -24,6 +24,7 @@ from streamapp.faults import FaultPoint, reached
 from streamapp.kafka.failures import error_of, options_checked, refuse_without_right
 from streamapp.kafka.open_rebalance import OpenRebalance
 from streamapp.kafka.producer import metadata_is_fenced
+from streamapp.kafka.silence import Silence, is_reachable
 from streamapp.ports import Fetched, GroupMetadata, SourceListener
 from streamapp.records import Partition, RawRecord
 
@@ -95,6 +96,7 @@ class KafkaSource:
         self._clock = SystemClock()
         self._crowded_since: float | None = None
         self._crowded_at = 0
+        self._silence = Silence()
 
     # --- called from other threads
 
@@ -137,6 +139,9 @@ class KafkaSource:
                     self._replace(f"a rebalance callback failed: {failure!r}", again=failure)
                 elif self._joins_anew and self._has_joined:
                     self._join_anew()
+                elif self._is_deaf():
+                    self._lose(list(self._numbers))
+                    self._renew("it hears no broker, though one takes connections")
         except (RivalWorker, ConfigurationError) as failure:
             self._listener.broken(self, failure)
         except BaseException as failure:  # the thread's edge: a dead poll thread would silently leave the group
@@ -153,6 +158,8 @@ class KafkaSource:
             if first is None:
                 return
             messages = [first, *consumer.consume(BATCH - 1, 0)]
+            if first.error() is None:
+                self._silence.heard()
         except (KafkaException, SystemError) as failure:
             self._trouble(failure)
             return
@@ -224,6 +231,14 @@ class KafkaSource:
         before, self._broken_at = self._broken_at, now
         if before is not None and now - before < RIVAL_WINDOW:
             raise again
+        self._renew(why)
+
+    def _is_deaf(self) -> bool:
+        """Return whether the client will hear of no broker again, while a new one would: see `Silence`."""
+        consumer = cast("Consumer", self._consumer)
+        return self._silence.is_deaf(consumer, self.topics[0]) and is_reachable(str(self._config.get("bootstrap.servers", "")))
+
+    def _renew(self, why: str) -> None:
         log.warning("%s: joining again with a new consumer: %s", self.name, why)
         old, self._consumer = self._consumer, None
         if old is not None:
@@ -231,6 +246,7 @@ class KafkaSource:
                 old.close()
         self._callback_failure = None  # of the old one's close
         self._consumer = self._new_consumer()
+        self._silence.heard()
         self._subscribe()
 
     def _join_anew(self) -> None:

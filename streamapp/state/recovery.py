@@ -273,7 +273,7 @@ class Restorer:
         seconds = round(now - restore.since, 1)
         if restore.state is RestoreState.WAITING:
             event, trouble = Event.RESTORE_WAITING, restore.waits_for(now)
-        elif (restore.state is RestoreState.ASKING and restore.trouble is not None) or seconds >= REPORT_EVERY:
+        elif (restore.state is RestoreState.ASKING and restore.trouble is not None and seconds >= 1.0) or seconds >= REPORT_EVERY:
             reason = restore.trouble or "no reason known"
             event, trouble = Event.BROKER_UNREACHABLE, f"no answer from the broker for {seconds:.0f} s ({reason})"
         else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.connection_scenarios import blackholes, cuts, held_back, late_inits, lost_replies, slowness
+from tests.support.connection_scenarios import blackholes, cuts, held_back, late_inits, lost_replies, no_broker_is_named, slowness
 from tests.support.ordered_faults import Api
 from tests.support.proxied_broker import ProxiedBroker
 from tests.support.proxied_run import ProxiedRun, scenario_of
@@ -29,6 +29,12 @@ def test_all_connections_are_cut(line: ProxiedBroker, tmp_path: Path) -> None:
 def test_connections_are_blackholed(line: ProxiedBroker, tmp_path: Path) -> None:
     with ProxiedRun(line, tmp_path, scenario_of("connections blackholed for 0.5 to 12 s, three workers", "blackholed")) as run:
         blackholes(run, ROUNDS)
+        run.finish()
+
+
+def test_no_broker_is_named_to_anyone(line: ProxiedBroker, tmp_path: Path) -> None:
+    with ProxiedRun(line, tmp_path, scenario_of("metadata without a broker, three workers", "no_broker_is_named")) as run:
+        no_broker_is_named(run, ROUNDS)
         run.finish()
 
 

@@ -6,11 +6,14 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from tests.support.ordered_faults import Api, HeldBack, Loss, LostReply, Request
+from tests.support.ledger import DEMAND, DLQ, ORDERS
+from tests.support.ordered_faults import Api, HeldBack, Loss, LostReply, NoBrokers, Request
 from tests.support.proxied_run import ProxiedRun
+from tests.support.topics import wait_until
 
 HOLES: Final = (0.5, 3.0, 7.0, 12.0)
 """Seconds: under a request's time (2.5), over it, over the session timeout (6), over the transaction timeout (10)."""
+RENEWED: Final = "joining again with a new consumer: it hears no broker"
 
 
 def cuts(run: ProxiedRun, rounds: int) -> None:
@@ -31,6 +34,34 @@ def blackholes(run: ProxiedRun, rounds: int, holes: tuple[float, ...] = HOLES) -
                 _for(seconds)
 
         run.strike(hole)
+        run.recovered()
+
+
+def no_broker_is_named(run: ProxiedRun, rounds: int) -> None:
+    """Each client asks for metadata and is told of no broker, as by one that its controller holds for dead: it asks nobody again."""
+    readers = {f"{run.job.app_id}-{name}-{topic}" for name in run.names for topic in (ORDERS, DEMAND, DLQ)}
+    for number in range(rounds):
+        emptied = run.line.proxy.no_brokers(times=1_000_000)
+
+        def strike(emptied: NoBrokers = emptied) -> None:
+            run.line.proxy.cut()  # who connects anew asks anew
+            wait_until(
+                lambda: readers <= emptied.clients,
+                deadline=60,
+                every=0.01,
+                why=lambda: f"only {emptied.clients} were told of no broker",
+            )
+
+        run.strike(strike)
+        emptied.times = 0
+        run.landed(inside=False, times=0)
+        for name in run.names:
+            worker = run.job.workers[name]
+            wait_until(
+                lambda worker=worker, due=number + 1: worker.log_text().count(RENEWED) >= due,  # type: ignore[misc]  # bound now
+                deadline=60,
+                why=lambda worker=worker: f"its deaf consumers are kept\n{worker.tail()}",  # type: ignore[misc]  # bound now
+            )
         run.recovered()
 
 

@@ -5,7 +5,7 @@
         proxy.cut()
 
 It knows of Kafka's protocol the framing and the request header only: which API a request is, whose client it comes from, and
-which request a reply belongs to. Everything that passes is passed as it came.
+which request a reply belongs to. Everything that passes is passed as it came, but for the metadata that `no_brokers` empties.
 """
 
 from __future__ import annotations
@@ -23,7 +23,18 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from streamapp.broker.ports import HOST, pick_free
-from tests.support.ordered_faults import Api, HeldBack, Loss, LostReply, Ordered, Request, Where, anyone
+from tests.support.ordered_faults import (
+    Api,
+    HeldBack,
+    Loss,
+    LostReply,
+    NoBrokers,
+    Ordered,
+    Request,
+    Where,
+    anyone,
+    without_brokers,
+)
 from tests.support.topics import PATIENCE
 
 CHUNK: Final = 16 * 1024
@@ -35,7 +46,7 @@ LATE_ANSWER: Final = 10.0
 _Answer = TypeVar("_Answer")
 
 
-_Fault = TypeVar("_Fault", LostReply, HeldBack)
+_Fault = TypeVar("_Fault", LostReply, HeldBack, NoBrokers)
 
 
 @dataclass(slots=True)
@@ -150,6 +161,10 @@ class KafkaProxy:
         The client is kept waiting for what it asked then until the late one is answered.
         """
         return self._order(HeldBack(api, where, nth, times))
+
+    def no_brokers(self, *, where: Where = anyone, nth: int = 1, times: int = 1) -> NoBrokers:
+        """Answer the n-th question for metadata from now on, and the next, `times` in all, with no broker's name."""
+        return self._order(NoBrokers(Api.METADATA, where, nth, times))
 
     # --- what it sees
 
@@ -304,7 +319,7 @@ class _Connection:
         self._client = client
         self._down: asyncio.StreamWriter | None = None
         self._up: asyncio.StreamWriter | None = None
-        self._waiting: deque[tuple[Request, LostReply | _Late | None]] = deque()
+        self._waiting: deque[tuple[Request, LostReply | NoBrokers | _Late | None]] = deque()
         self._silent = False
         """Nothing more reaches the client."""
         self.holds = False
@@ -355,7 +370,7 @@ class _Connection:
                 self.holds = True
                 down.transport.abort()
                 await asyncio.Event().wait()  # the broker's side stays: its end, or the proxy's, ends this
-            self._waiting.append((request, ordered if isinstance(ordered, LostReply) else None))
+            self._waiting.append((request, ordered if isinstance(ordered, LostReply | NoBrokers) else None))
             await self._proxy.carry(up, frame)
 
     async def _replies(self, reader: asyncio.StreamReader, down: asyncio.StreamWriter) -> None:
@@ -370,10 +385,13 @@ class _Connection:
                 if fault.then is Loss.CUT:
                     return
             elif not self._silent and not self.holds:
+                if isinstance(fault, NoBrokers):
+                    frame = without_brokers(request, frame)
+                    fault.land(frame)
                 await self._proxy.answered(request)
                 await self._proxy.carry(down, frame)
 
-    def _question(self, reply: bytes) -> tuple[Request, LostReply | _Late | None]:
+    def _question(self, reply: bytes) -> tuple[Request, LostReply | NoBrokers | _Late | None]:
         """Return what `reply` answers; a broker answers in the order of the questions, save those that want no answer."""
         (correlation,) = struct.unpack_from(">i", reply, 4)
         while True:

@@ -30,13 +30,14 @@ class Request:
 
     frame: bytes
     api: int
+    version: int
     correlation: int
     client_id: str
 
     @classmethod
     def of(cls, frame: bytes) -> Request:
-        api, _version, correlation, length = struct.unpack_from(">hhih", frame, 4)
-        return cls(frame, api, correlation, frame[14 : 14 + max(0, length)].decode(errors="replace"))
+        api, version, correlation, length = struct.unpack_from(">hhih", frame, 4)
+        return cls(frame, api, version, correlation, frame[14 : 14 + max(0, length)].decode(errors="replace"))
 
     @property
     def commits(self) -> bool:
@@ -107,4 +108,65 @@ class HeldBack(Ordered):
     """The request is kept while its client gives up on the connection, and arrives when a later transaction of it is open."""
 
 
-__all__ = ["Api", "HeldBack", "Loss", "LostReply", "Ordered", "Request", "Where", "anyone"]
+class NoBrokers(Ordered):
+    """The request passes, and its reply names no broker, as that of a broker does which the controller holds for dead."""
+
+    def __init__(self, api: Api, where: Where, nth: int, times: int) -> None:
+        super().__init__(api, where, nth, times)
+        self.clients: set[str] = set()
+        """Ids of those that were told so."""
+
+    def strikes(self, request: Request) -> bool:
+        struck = super().strikes(request)
+        if struck:
+            self.clients.add(request.client_id)
+        return struck
+
+
+FLEXIBLE_METADATA = 9
+"""The version of Metadata from which lengths are varints."""
+
+
+def without_brokers(request: Request, reply: bytes) -> bytes:
+    """Return a Metadata reply, its size in front, that names no broker. Raises ValueError: a version of before tagged fields.
+
+    Layout: size, correlation id, tags, throttle time, brokers (id, host, port, rack, tags), then all that stays as it is.
+    """
+    if request.version < FLEXIBLE_METADATA:
+        raise ValueError(f"Metadata {request.version}: only versions from {FLEXIBLE_METADATA} on can be rewritten")
+    at = 13  # behind size, correlation id, no tags, throttle time
+    count, end = _uvarint(reply, at)
+    for _ in range(count - 1):
+        length, end = _uvarint(reply, end + 4)
+        length, end = _uvarint(reply, end + max(0, length - 1) + 4)
+        end += max(0, length - 1)
+        tags, end = _uvarint(reply, end)
+        if tags:
+            raise ValueError("a broker with tagged fields")
+    body = reply[4:at] + b"\x01" + reply[end:]
+    return struct.pack(">i", len(body)) + body
+
+
+def _uvarint(frame: bytes, at: int) -> tuple[int, int]:
+    """Return the number that begins at `at`, and where it ends."""
+    number = shift = 0
+    while True:
+        byte = frame[at]
+        number |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return number, at
+
+
+__all__ = [
+    "Api",
+    "HeldBack",
+    "Loss",
+    "LostReply",
+    "NoBrokers",
+    "Ordered",
+    "Request",
+    "Where",
+    "anyone",
+    "without_brokers",
+]

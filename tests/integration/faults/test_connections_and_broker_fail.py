@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.connection_scenarios import cuts, deaths_before_the_answer, held_back, late_inits, lost_replies, restarts
+from tests.support.connection_scenarios import (
+    cuts,
+    deaths_before_the_answer,
+    held_back,
+    late_inits,
+    lost_replies,
+    no_broker_is_named,
+    restarts,
+)
 from tests.support.evidence import Scenario
 from tests.support.ordered_faults import Api
 from tests.support.proxied_broker import ProxiedBroker
@@ -45,4 +53,9 @@ def test_late_words_of_a_new_producer_make_no_rival_of_it(run: ProxiedRun) -> No
 
 def test_a_broker_that_is_killed_and_comes_back_finds_its_worker_alive(run: ProxiedRun) -> None:
     restarts(run, 1, run.line.node.kill)
+    run.finish()
+
+
+def test_a_worker_that_is_told_of_no_broker_at_all_finds_one_again(run: ProxiedRun) -> None:
+    no_broker_is_named(run, 1)
     run.finish()

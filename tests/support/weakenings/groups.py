@@ -11,6 +11,15 @@ REBALANCE: Final = "tests/integration/rebalance"
 UNIT: Final = "tests/unit/pipeline"
 
 GROUPS: Final = {
+    "deaf-clients-are-kept": Weakening(
+        rule="19",
+        lacks="keeps a consumer that was told of no broker, and so hears of none again",
+        costs="after a freeze of the only broker workers stay without partitions until they are restarted",
+        edits=(Edit("kafka.source", "                elif self._is_deaf():\n", "                elif False:\n"),),
+        test="tests/integration/faults/test_connections_and_broker_fail.py::"
+        "test_a_worker_that_is_told_of_no_broker_at_all_finds_one_again",
+        shows=r"its deaf consumers are kept",
+    ),
     "no-group-metadata": Weakening(
         rule="2",
         lacks="sends offsets that name no member and no generation",

@@ -542,5 +542,6 @@ def test_a_restore_that_has_only_just_been_asked_for_is_not_called_unanswered(
         assert caplog.text == ""
         bench.restorer._report_standing(restore, bench.clock.monotonic() + recovery.REPORT_EVERY)
         restore.ask_again("nobody home", after=1.0)
-        bench.restorer._report_standing(restore, bench.clock.monotonic())
+        bench.restorer._report_standing(restore, bench.clock.monotonic() + 0.9)
+        bench.restorer._report_standing(restore, bench.clock.monotonic() + 1.0)
     assert [record.getMessage().rpartition("(")[2] for record in caplog.records] == ["no reason known)", "nobody home)"]

@@ -168,19 +168,17 @@ class KafkaSource:
     def _deliver(self, messages: Sequence[Message], numbers: Mapping[Partition, int]) -> None:
         records: dict[Partition, list[RawRecord]] = {}
         ends: dict[Partition, int] = {}
-        partition: Partition | None = None
+        topic, number = None, -1
         batch: list[RawRecord] = []
         for message in messages:
-            error = message.error()
-            if error is not None:
+            if (error := message.error()) is not None:
                 self._event(message, error, ends)
                 continue
-            number = message.partition()
             # Runs of one partition are long; a look-up per run, not per record.
-            if partition is None or partition[1] != number or partition[0] != message.topic():
-                partition = Partition(cast("str", message.topic()), cast("int", number))
-                batch = records.setdefault(partition, [])
-            batch.append(cast("RawRecord", message))
+            if message.partition() != number or message.topic() != topic:
+                topic, number = cast("str", message.topic()), cast("int", message.partition())
+                batch = records.setdefault(Partition(topic, number), [])
+            batch.append(message)  # type: ignore[arg-type]  # it has RawRecord's shape; a cast is a call per record
         fetched = [
             Fetched(where, numbers[where], records.get(where, []), ends.get(where))
             for where in {**records, **ends}

@@ -124,21 +124,29 @@ class Admission:
         unit = self.unit
         if self.isolating:
             unit.sifted = True
-        if savepoint.writes is not None:
+        if savepoint.mark is not None and not unit.sifted:
+            partition, key, mark = savepoint.mark
+            partition.open[key] = mark
+            unit.dirty[partition] = None
+            self._grown(unit, 64 + len(key) + len(mark))
+        elif (writes := savepoint.all_writes()) is not None:
             size = 0
-            for (partition, key), value in savepoint.writes.items():
+            for (partition, key), value in writes.items():
                 partition.open[key] = value
                 unit.dirty[partition] = None
                 size += len(key) + (64 if value is None else 64 + len(value))
             if unit.sifted:
-                unit.writers.update(dict.fromkeys(savepoint.writes, savepoint))
-            unit.size_bytes += size
-            if unit.size_bytes >= self._overlay_max_bytes:
-                self._commit_by(0.0)
-                if self.flight is not None:
-                    self._close_gate("overlay full")
+                unit.writers.update(dict.fromkeys(writes, savepoint))
+            self._grown(unit, size)
         if savepoint.outputs is not None:
             self._send(savepoint, savepoint.outputs)
+
+    def _grown(self, unit: UnitOfWork, size: int) -> None:
+        unit.size_bytes += size
+        if unit.size_bytes >= self._overlay_max_bytes:
+            self._commit_by(0.0)
+            if self.flight is not None:
+                self._close_gate("overlay full")
 
     def _send(self, savepoint: Savepoint, outputs: list[Outgoing]) -> None:
         """Give outputs to the producer at once where the transaction is open, else keep them in order for it."""

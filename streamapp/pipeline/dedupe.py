@@ -39,12 +39,19 @@ class Dedupe:
         key = self._encode(self._key(value))
         partition = savepoint.lane.tables[self.table]
         # Mostly the first thing that its record does: then there is nothing of its own to look through.
-        is_first = savepoint.writes is None and savepoint.below is None
+        is_first = savepoint.writes is None and savepoint.mark is None and savepoint.below is None
         mark = partition.read(key) if is_first else savepoint.read(partition, key)
         now = time.time_ns() // 1_000_000
-        at = savepoint.timestamp_ms or now
+        record = savepoint.record
+        kind, at = record.timestamp()
+        if not kind:
+            at = now
         if mark is not None and at < _decode_mark(mark)[0] + self.horizon_ms:
             self.hits += 1
             return True
-        savepoint.write(partition, key, _encode_mark((at, savepoint.record.offset(), now)))
+        mark = _encode_mark((at, record.offset(), now))
+        if is_first and savepoint.entry is None:
+            savepoint.mark = (partition, key, mark)
+        else:
+            savepoint.write(partition, key, mark)
         return False

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from streamapp.errors import SavepointEnded, TableNotHere, UsageError
-from streamapp.records import Headers, Outgoing, RawRecord
+from streamapp.records import ANY_PARTITION, Headers, Outgoing, RawRecord
 
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Entry, Lane
@@ -41,6 +41,7 @@ class Savepoint:
         "is_letter",
         "is_open",
         "lane",
+        "mark",
         "number",
         "outputs",
         "record",
@@ -66,6 +67,8 @@ class Savepoint:
         self.entry = entry
         self.is_open = True
         self.outputs: list[Outgoing] | None = None
+        self.mark: tuple[TablePartition, bytes, bytes] | None = None
+        """Its dedupe mark while that is its only write, as for most records: cheaper than a dict of one."""
         self.writes: dict[tuple[TablePartition, bytes], bytes | None] | None = None
         self.below: list[Savepoint] | None = None
 
@@ -90,6 +93,19 @@ class Savepoint:
         else:
             self.outputs.append(outgoing)
 
+    def send_on(self, topic: str, value: bytes | None, key: bytes | None) -> None:
+        """Send with the record's own timestamp and headers. What `send` of such an output does, in one call."""
+        if not self.is_open:
+            raise SavepointEnded(self._ended("send"))
+        record = self.record
+        kind, milliseconds = record.timestamp()
+        headers = record.headers()
+        outgoing = (topic, value, key, ANY_PARTITION, milliseconds if kind else 0, travelling(headers) if headers else [])
+        if self.outputs is None:
+            self.outputs = [outgoing]
+        else:
+            self.outputs.append(outgoing)
+
     def partition_of(self, table: str, key: bytes) -> TablePartition:
         """Return the partition of `table` that belongs to this record. Raises TableNotHere, SavepointEnded, UsageError."""
         if not self.is_open:
@@ -109,6 +125,8 @@ class Savepoint:
 
     def read(self, partition: TablePartition, key: bytes) -> bytes | None:
         """Return what this attempt sees under `key`: its own writes, those of the record's earlier agents, the overlays, disk."""
+        if self.mark is not None:
+            self._keep_mark()
         if self.writes is not None:
             try:
                 return self.writes[partition, key]
@@ -122,19 +140,36 @@ class Savepoint:
 
     def write(self, partition: TablePartition, key: bytes, value: bytes | None) -> None:
         """Keep a table write until the record is admitted; None deletes."""
+        if self.mark is not None:
+            self._keep_mark()
         if self.writes is None:
             self.writes = {(partition, key): value}
         else:
             self.writes[partition, key] = value
 
+    def all_writes(self) -> dict[tuple[TablePartition, bytes], bytes | None] | None:
+        """Return its writes, the mark among them; None where there is none."""
+        if self.mark is not None:
+            self._keep_mark()
+        return self.writes
+
     def written(self, partition: TablePartition) -> dict[bytes, bytes | None]:
         """Return this record's own writes to `partition`, earlier agents' first."""
+        if self.mark is not None:
+            self._keep_mark()
         merged: dict[bytes, bytes | None] = {}
         for savepoint in (*(self.below or ()), self):
             for (where, key), value in (savepoint.writes or {}).items():
                 if where is partition:
                     merged[key] = value
         return merged
+
+    def _keep_mark(self) -> None:
+        """Turn the mark into a write among others."""
+        assert self.mark is not None
+        partition, key, value = self.mark
+        self.writes = {(partition, key): value}
+        self.mark = None
 
     def _ended(self, what: str) -> str:
         return (

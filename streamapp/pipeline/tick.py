@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from streamapp.errors import SavepointEnded, TableNotHere
 from streamapp.pipeline.savepoint import Savepoint
-from streamapp.records import Headers
+from streamapp.records import ANY_PARTITION, Headers
 
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
@@ -47,6 +47,7 @@ class TickSavepoint(Savepoint):
         self.exclusive = True
         self.entry = None
         self.outputs = None
+        self.mark = None
         self.writes = None
         self.below = None
         for lane in held:
@@ -59,6 +60,9 @@ class TickSavepoint(Savepoint):
     @property
     def headers(self) -> Headers:
         return []
+
+    def send_on(self, topic: str, value: bytes | None, key: bytes | None) -> None:
+        self.send((topic, value, key, ANY_PARTITION, self.now_ms, []))
 
     def _ended(self, what: str) -> str:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -29,7 +30,9 @@ class InHand(Protocol):
     records: list[RawRecord]
     values: list[Any]
 
-    async def next(self) -> Any: ...
+    def __aiter__(self) -> AsyncIterator[Any]: ...
+
+    async def __anext__(self) -> Any: ...
 
     async def take(self, limit: int, within: float | None) -> list[Any]: ...
 

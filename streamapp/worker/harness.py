@@ -101,6 +101,7 @@ class MemorySavepoint(Savepoint):
         self.is_open = True
         self.entry = None
         self.outputs = None
+        self.mark = None
         self.writes = None
         self.below = None
         self.kept: dict[tuple[str, bytes], bytes | None] = {}
@@ -161,7 +162,10 @@ class MemoryCursor:
         self.records: list[Any] = []
         self.values: list[Any] = []
 
-    async def next(self) -> Any:
+    def __aiter__(self) -> MemoryCursor:
+        return self
+
+    async def __anext__(self) -> Any:
         self.finish()
         self.records, self.values = [], []
         while True:
@@ -177,7 +181,7 @@ class MemoryCursor:
             return value
 
     async def take(self, limit: int, within: float | None) -> list[Any]:
-        first = await self.next()
+        first = await anext(self)
         self.records, self.values = [self.record], [first]
         ends_at = None if within is None else time.monotonic() + within
         while len(self.values) < limit:

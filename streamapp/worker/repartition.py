@@ -46,7 +46,10 @@ class _NoRecords:
         self.records: list[Any] = []
         self.values: list[Any] = []
 
-    async def next(self) -> NoReturn:
+    def __aiter__(self) -> _NoRecords:
+        return self
+
+    async def __anext__(self) -> NoReturn:
         raise _AskedForRecord
 
     async def take(self, limit: int, within: float | None) -> NoReturn:
@@ -99,7 +102,7 @@ def carrier(agent: Agent, move: Move, sources: list[SourceSpec], *, retry: Retry
         current = CurrentEvent(agent.app, cursor, by_topic)
         set_current_event(current)
         while True:
-            value = await cursor.next()
+            value = await anext(cursor)
             try:
                 for processor in move.processors:
                     value = await maybe_async(processor.function(value))

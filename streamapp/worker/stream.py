@@ -74,6 +74,7 @@ class Stream(StreamT[T], Service):
         stream.concurrency_index = None
         stream._attach(cursor, current)
         stream._processors = []
+        stream._is_iterated_bare = False
         stream._moved = None
         stream._is_moved = False
         stream.move = None
@@ -84,6 +85,7 @@ class Stream(StreamT[T], Service):
     _current: CurrentEvent
     _next_value: Callable[[], Awaitable[Any]]
     _processors: list[Processor]
+    _is_iterated_bare: bool
     _moved: Stream[Any] | None
     """The stream that `group_by` or `through` made of this one."""
     _is_moved: bool
@@ -93,12 +95,16 @@ class Stream(StreamT[T], Service):
     def _attach(self, cursor: InHand, current: CurrentEvent) -> None:
         self._cursor = cursor
         self._current = current
-        self._next_value = cursor.next
+        self._next_value = cursor.__anext__
 
     # --- iteration
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return cast("AsyncIterator[T]", self)
+        if self._processors:
+            return cast("AsyncIterator[T]", self)
+        # Nothing stands between the agent and the cursor: a call less per record.
+        self._is_iterated_bare = True
+        return self._cursor
 
     def __anext__(self) -> Awaitable[T]:
         """Finish the record in hand and return the next one's value: the cursor's own coroutine, no other."""
@@ -178,7 +184,7 @@ class Stream(StreamT[T], Service):
 
     def add_processor(self, processor: Callable[[Any], Any]) -> None:
         """Pass every value through `processor` (async or not) before the agent sees it."""
-        self._processors.append(Processor(processor))
+        self._process_by(Processor(processor))
 
     def filter(self, fun: Callable[[Any], Any]) -> Stream[T]:
         """Leave out the values for which `fun` (async or not) is false; their records are done."""
@@ -188,7 +194,7 @@ class Stream(StreamT[T], Service):
                 raise Skip
             return value
 
-        self._processors.append(Processor(keep, changes_value=False))
+        self._process_by(Processor(keep, changes_value=False))
         return self
 
     def echo(self, *channels: Any) -> Stream[T]:
@@ -202,8 +208,13 @@ class Stream(StreamT[T], Service):
                 await topic.send(value=value)
             return value
 
-        self._processors.append(Processor(echoing, changes_value=False))
+        self._process_by(Processor(echoing, changes_value=False))
         return self
+
+    def _process_by(self, processor: Processor) -> None:
+        if self._is_iterated_bare:
+            raise ImproperlyConfigured(f"agent {self.agent.name}: give the stream its processors before the loop over it begins")
+        self._processors.append(processor)
 
     def through(self, channel: Any) -> Stream[T]:
         """Send the records on to a topic and go on with what comes out of it, maybe on another worker."""

@@ -146,10 +146,8 @@ class Topic(faust.Topic):
                 value_serializer=value_serializer,
                 callback=callback,
             )
-        # The hot path: two encodes, one tuple.
-        savepoint.send(
-            (self._name, self._encode_value(value), self._encode_key(key), -1, savepoint.timestamp_ms, savepoint.headers)
-        )
+        # The hot path: two encodes, one call.
+        savepoint.send_on(self._name, self._encode_value(value), self._encode_key(key))
         return self._handed_over
 
     def send_soon(  # type: ignore[override]  # as in send

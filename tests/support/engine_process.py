@@ -338,7 +338,7 @@ class Process:
     async def _count(self, cursor: Cursor) -> None:
         table = self.engine.table("counts")
         while True:
-            value: dict[str, Any] = await cursor.next()  # type: ignore[assignment]  # what the decoder makes of our records
+            value: dict[str, Any] = await cursor.__anext__()  # type: ignore[assignment]  # what the decoder makes of our records
             savepoint = current_savepoint.get()
             assert savepoint is not None
             key = value["k"].encode()

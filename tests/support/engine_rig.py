@@ -126,7 +126,7 @@ class Worker:
         job = self.job
         table = self.engine.table("counts") if job.table else None
         while True:
-            value: dict[str, Any] = await cursor.next()  # type: ignore[assignment]  # what the decoder makes of our records
+            value: dict[str, Any] = await cursor.__anext__()  # type: ignore[assignment]  # what the decoder makes of our records
             if self.before is not None:
                 done = self.before(value, cursor)
                 if done is not None:

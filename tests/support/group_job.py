@@ -114,7 +114,7 @@ class Sums:
 
     async def _run(self, cursor: Cursor) -> None:
         while True:
-            order = cast("Order", await cursor.next())
+            order = cast("Order", await anext(cursor))
             self.seen.append(order.i)
             if self.before is not None:
                 await self.before(order)

@@ -63,7 +63,7 @@ def each(body: Body) -> Callable[[Cursor], Awaitable[None]]:
 
     async def run(cursor: Cursor) -> None:
         while True:
-            value = await cursor.next()
+            value = await anext(cursor)
             assert isinstance(value, bytes)
             await body(value)
 

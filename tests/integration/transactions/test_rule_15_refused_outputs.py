@@ -224,7 +224,7 @@ def _two_agents(rig: EngineRig, guilty: str) -> Worker:
     def agent(name: str) -> Any:
         async def run(cursor: Cursor) -> None:
             while True:
-                value: Any = await cursor.next()
+                value: Any = await anext(cursor)
                 pad = noise(60_000) if name == guilty and value["i"] == 20 else ""
                 output = json.dumps({**value, "by": name, "pad": pad}).encode()
                 savepoint = current_savepoint.get()

@@ -52,8 +52,8 @@ SAVEPOINTS: Final = {
         edits=(
             Edit(
                 "pipeline.dedupe",
-                "        savepoint.write(partition, key, _encode_mark((at, savepoint.record.offset(), now)))\n",
-                "        partition.open[key] = _encode_mark((at, savepoint.record.offset(), now))\n",
+                "            savepoint.mark = (partition, key, mark)\n",
+                "            partition.open[key] = mark\n",
             ),
         ),
         test=f"{UNIT}/test_failed_records.py::test_a_record_that_was_buried_leaves_no_mark_and_its_replay_works",
@@ -66,8 +66,8 @@ SAVEPOINTS: Final = {
         edits=(
             Edit(
                 "pipeline.dedupe",
-                "        savepoint.write(partition, key, _encode_mark((at, savepoint.record.offset(), now)))\n",
-                "        partition.open[key] = _encode_mark((at, savepoint.record.offset(), now))\n",
+                "            savepoint.mark = (partition, key, mark)\n",
+                "            partition.open[key] = mark\n",
             ),
         ),
         test="tests/integration/order_processor/test_orders_that_fail.py::test_failing_orders_are_buried_once_through_a_kill",
@@ -114,8 +114,8 @@ SAVEPOINTS: Final = {
         edits=(
             Edit(
                 "pipeline.savepoint",
-                '        if not self.is_open:\n            raise SavepointEnded(self._ended("send"))\n',
-                "",
+                '        if not self.is_open:\n            raise SavepointEnded(self._ended("send"))\n        if self.outputs',
+                "        if self.outputs",
             ),
         ),
         test=f"{UNIT}/test_records.py::test_a_task_that_outlives_its_record_cannot_join_it",

@@ -85,7 +85,7 @@ async def test_what_the_coroutine_knew_of_an_aborted_unit_is_lost_with_it() -> N
     async def run(cursor: Cursor) -> None:
         count = 0
         while True:
-            await cursor.next()
+            await anext(cursor)
             count += 1
             emit(b"%d" % count)
 

@@ -118,7 +118,7 @@ def leak_what_a_failed_record_wrote(patch: pytest.MonkeyPatch) -> None:
     right = Cursor.fail
 
     def weak(self: Cursor, failure: Exception, *, stage: Stage = "handler") -> None:
-        for (partition, key), value in ((self.savepoint and self.savepoint.writes) or {}).items():
+        for (partition, key), value in ((self.savepoint and self.savepoint.all_writes()) or {}).items():
             partition.open[key] = value
         right(self, failure, stage=stage)
 

@@ -121,7 +121,7 @@ async def test_an_agent_that_takes_none_gets_it() -> None:
 
     async def run(cursor: Cursor) -> None:
         while True:
-            calls.append(await cursor.next())
+            calls.append(await anext(cursor))
 
     async with running(agent(run, takes_none=True)) as bench:
         bench.broker.feed("in", 0, None)
@@ -152,7 +152,7 @@ async def test_a_function_that_breaks_out_after_a_record_has_done_it() -> None:
     async def run(cursor: Cursor) -> None:
         nonlocal lives
         lives += 1
-        value = await cursor.next()
+        value = await anext(cursor)
         assert isinstance(value, bytes)
         emit(value)
 
@@ -350,7 +350,7 @@ async def test_what_the_coroutine_knew_is_lost_when_its_record_fails() -> None:
     async def run(cursor: Cursor) -> None:
         count = 0
         while True:
-            value = await cursor.next()
+            value = await anext(cursor)
             count += 1
             emit(b"%d" % count)
             if value == b"bad":

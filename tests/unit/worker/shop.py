@@ -42,6 +42,7 @@ class FakeSavepoint(Savepoint):
         self.record = record
         self.is_open = True
         self.outputs: list[Outgoing] | None = None
+        self.mark = None
 
     def _ended(self, what: str) -> str:
         return f"{what} too late"
@@ -64,7 +65,10 @@ class FakeCursor:
         self.done: list[int] = []
         self.offset = -1
 
-    async def next(self) -> Any:
+    def __aiter__(self) -> FakeCursor:
+        return self
+
+    async def __anext__(self) -> Any:
         from streamapp.pipeline.savepoint import current_savepoint
 
         self.finish()
@@ -78,7 +82,7 @@ class FakeCursor:
         return self.value
 
     async def take(self, limit: int, within: float | None) -> list[Any]:
-        self.values, self.records = [await self.next()], [self.record]
+        self.values, self.records = [await anext(self)], [self.record]
         while self.coming and len(self.values) < limit:
             self.offset += 1
             self.values.append(self.coming.pop(0))

@@ -49,8 +49,19 @@ async def test_values_come_in_order_and_each_is_done_when_the_next_is_asked_for(
 async def test_anext_is_the_cursors_own_coroutine(app: StreamApp) -> None:
     cursor = FakeCursor(1)
     waiting = stream_over(app, cursor).__anext__()
-    assert waiting.__qualname__ == "FakeCursor.next"  # type: ignore[attr-defined]
+    assert waiting.__qualname__ == "FakeCursor.__anext__"  # type: ignore[attr-defined]
     assert await waiting == 1
+
+
+async def test_a_stream_without_processors_is_iterated_as_its_cursor_and_takes_none_after_that(app: StreamApp) -> None:
+    cursor = FakeCursor(1)
+    stream = stream_over(app, cursor)
+    assert aiter(stream) is cursor
+    with pytest.raises(ImproperlyConfigured, match="before the loop"):
+        stream.add_processor(str)
+    processed = stream_over(StreamApp("other"), FakeCursor(1))
+    processed.add_processor(str)
+    assert await anext(aiter(processed)) == "1"
 
 
 async def test_items_events_and_enumerate(app: StreamApp) -> None:

@@ -30,6 +30,7 @@ from streamapp.pipeline.spec import AgentSpec, SourceSet, TableSpec
 from streamapp.ports import PartitionSource, SourceListener, Store, TransactionalProducer
 from streamapp.records import Outgoing, Partition
 from streamapp.settings import Settings
+from streamapp.state.budget import RocksBudget
 from streamapp.state.memory import MemoryStores
 from streamapp.state.recovery import Restorer
 from streamapp.state.restore import RestoreOutcome, RestoreTask
@@ -169,7 +170,8 @@ class Assembly:
         self._tables = list(tables)
         self._listener = listener
         self._cluster = Cluster(settings, lambda: KafkaAdmin(client_config.admin(settings)), agents, tables, topics)
-        self._rocks = Stores(settings.identity.app_id, RocksStores(identity.data_dir))
+        self._budget = RocksBudget(settings.stream.rocksdb_memory_bytes)
+        self._rocks = Stores(settings.identity.app_id, RocksStores(identity.data_dir, self._budget))
         self._memory = Stores(settings.identity.app_id, MemoryStores())
         in_memory = {table.name for table in tables if table.in_memory}
         self._restorer = Restorer(self._changelog_reader)
@@ -189,6 +191,7 @@ class Assembly:
                 f"missing source topic {', '.join(names)}: create it, declare it with partitions=, or set STREAMAPP_MISSING_TOPIC=wait"
             )
         self._restoring.topology = topology
+        self._share_out(topology)
         self.missing = topology.missing
         self._restorer.start()
         engine = self._engine(topology)
@@ -243,9 +246,15 @@ class Assembly:
             appeared = [source_set for source_set in found.ready if source_set.name in self.missing]
             self.missing = found.missing
             topology.learn(found)
+            self._share_out(topology)
             for source_set in appeared:
                 engine.add_set(source_set)
             self._name_missing(found)
+
+    def _share_out(self, topology: Topology) -> None:
+        """Have RocksDB's memory and open files do for every partition of every table: this worker may be the only one left."""
+        on_disk = [table for table in self._tables if not table.in_memory]
+        self._budget.expect(sum(topology.partitions.get(table.topics[0], 0) for table in on_disk))
 
     def _sought(self, engine: Engine, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (failure := task.exception()) is not None:

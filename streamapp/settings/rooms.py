@@ -132,6 +132,9 @@ class StreamSettings:
     0 to 100, 0 = never. 3: two ends may be chance, and each costs a supervisor's back-off."""
     store: str = "rocksdb://"
     """Where tables live: `rocksdb://`, or `memory://` (rebuilt from the changelog on each start; for tests)."""
+    rocksdb_memory_bytes: int = 134_217_728
+    """Bytes that RocksDB may use for all tables of the worker together: write buffers and cached blocks, from 8388608. 128 MiB keep
+    some two million small rows in memory and a worker below 250 MB; a table partition needs 0.5 MiB of it."""
 
     def __post_init__(self) -> None:
         require("stream_buffer_maxsize", self.stream_buffer_maxsize, low=1, high=1_000_000, whole=True)
@@ -140,6 +143,7 @@ class StreamSettings:
         require("agent_warning_after", self.agent_warning_after, low=0.01)
         require("isolate_after", self.isolate_after, low=0, high=100, whole=True)
         require_choice("store", self.store, ("rocksdb://", "memory://"))
+        require("rocksdb_memory_bytes", self.rocksdb_memory_bytes, low=8_388_608, whole=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

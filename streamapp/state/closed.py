@@ -20,9 +20,10 @@ from rocksdict import AccessType, Rdict
 
 from streamapp.errors import DataDirLocked, SettingInvalid, StoreCorrupted, StoreForeign, TableNotHere
 from streamapp.identity import APP_ID_FILE, LOCK_FILE
+from streamapp.state.budget import RocksBudget
 from streamapp.state.frozen import IDENTITY, FrozenRows
 from streamapp.state.identity import Identity
-from streamapp.state.rocksdb import RocksMemory, translated
+from streamapp.state.rocksdb import translated
 
 _COPIED: Final = frozenset({"rocksdict-config.json", "LOCK"})
 """What rocksdict writes even when it only reads."""
@@ -40,7 +41,7 @@ class ClosedDataDir:
         if owner not in (None, app_id):
             raise SettingInvalid(f"{path}: belongs to app {owner!r}, this is {app_id!r}")
         self.path = path
-        self._memory = RocksMemory(32 * 1024 * 1024)
+        self._budget = RocksBudget(32 * 1024 * 1024)
 
     def holder(self) -> int | None:
         """Return the process id of the live worker that has the directory; None where there is none."""
@@ -84,7 +85,7 @@ class ClosedDataDir:
         self._require_untouched(before, None)
 
     def _open(self, folder: Path, identity: Identity) -> Rdict:
-        options = self._memory.options()
+        options = self._budget.options()
         try:
             return Rdict(str(folder), options, {"default": options}, access_type=AccessType.read_only())
         except Exception as failure:  # rocksdict raises bare Exceptions

@@ -34,22 +34,12 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-from rocksdict import (
-    BlockBasedOptions,
-    Cache,
-    DbClosedError,
-    DBCompressionType,
-    DBRecoveryMode,
-    Options,
-    Rdict,
-    WriteBatch,
-    WriteBufferManager,
-    WriteOptions,
-)
+from rocksdict import DbClosedError, Rdict, WriteBatch, WriteOptions
 
 from streamapp.clock import Clock, Deadline, SystemClock
 from streamapp.errors import StateUnusable, StoreCorrupted, StoreForeign, TableNotHere
 from streamapp.events import Event, log_event
+from streamapp.state.budget import RocksBudget
 from streamapp.state.frozen import (
     DATA,
     IDENTITY,
@@ -68,54 +58,6 @@ log = logging.getLogger(__name__)
 STALL_LIMIT = 60.0
 """Seconds that one apply waits for compactions to catch up; they take seconds, so after a minute the disk is at fault."""
 
-WRITE_BUFFER_BYTES = 8 * 1024 * 1024
-"""Per store, up to three at a time: large enough for few files, small enough that replaying the log at an open takes 0.1 s."""
-
-
-class RocksMemory:
-    """The memory that all stores of a worker share: one block cache, with the write buffers charged to it.
-
-    Without it each store would have its own 8 MB cache and 24 MB of write buffers, whatever the number of stores. It is a bound
-    that RocksDB keeps by flushing early, so a burst may pass it for a moment.
-    """
-
-    def __init__(self, total_bytes: int = 256 * 1024 * 1024) -> None:
-        self._cache = Cache(total_bytes)
-        self._buffers = WriteBufferManager.new_write_buffer_manager_with_cache(total_bytes // 2, False, self._cache)
-
-    @property
-    def used_bytes(self) -> int:
-        return self._cache.get_usage()
-
-    def options(self) -> Options:
-        blocks = BlockBasedOptions()
-        blocks.set_block_cache(self._cache)
-        # Ten bits a key: 1 % of the look-ups of absent keys, which are most of a dedupe's, read a block in vain.
-        blocks.set_bloom_filter(10, False)
-        blocks.set_cache_index_and_filter_blocks(True)  # else they grow with the data, outside the shared bound
-        blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
-        blocks.set_format_version(5)  # since RocksDB 6.6: the Bloom filter that is faster and exact at any size
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_block_based_table_factory(blocks)
-        options.set_write_buffer_manager(self._buffers)
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-        options.set_max_write_buffer_number(3)
-        # A Bloom filter over what is not yet flushed: an absent key then costs 0.3 µs, where walking the skip lists made it 0.7.
-        options.set_memtable_whole_key_filtering(True)
-        options.set_memtable_prefix_bloom_ratio(0.1)
-        options.set_compression_type(DBCompressionType.lz4())
-        options.set_max_background_jobs(2)  # the pool is the process's: more would take the agents' cores
-        options.set_max_open_files(64)  # tens of stores stay below the common limit of 1,024 open files a process
-        # A torn log is replayed up to the tear and not past it: see RocksStore on why that is enough.
-        options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
-        # RocksDB's own notes: one LOG file of 1 MB, no statistics thread.
-        options.set_keep_log_file_num(1)
-        options.set_max_log_file_size(1024 * 1024)
-        options.set_stats_dump_period_sec(0)
-        options.set_stats_persist_period_sec(0)
-        return options
-
 
 class RocksStore:
     """A Store in one directory. Raises StoreForeign or StoreCorrupted when the directory holds no store of `identity`.
@@ -128,10 +70,10 @@ class RocksStore:
     from before a reboot (told by the kernel's boot id) count as corrupt: rare, and the changelog has it all.
     """
 
-    def __init__(self, directory: Path, identity: Identity, memory: RocksMemory, *, clock: Clock | None = None) -> None:
+    def __init__(self, directory: Path, identity: Identity, budget: RocksBudget, *, clock: Clock | None = None) -> None:
         self._directory = directory
         self._identity = identity
-        self._memory = memory
+        self._budget = budget
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._closed = False
@@ -223,7 +165,7 @@ class RocksStore:
 
     def _open(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        options = self._memory.options()
+        options = self._budget.options()
         try:
             self._database = Rdict(str(self._directory), options, {"default": options})
         except Exception as failure:  # rocksdict raises bare Exceptions
@@ -326,16 +268,16 @@ class RocksStore:
 class RocksStores:
     """Where RocksDB stores come from: `<data_dir>/tables/<table>/<partition>/`."""
 
-    def __init__(self, data_dir: Path, memory: RocksMemory | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(self, data_dir: Path, budget: RocksBudget | None = None, *, clock: Clock | None = None) -> None:
         self._tables = data_dir / "tables"
-        self._memory = memory or RocksMemory()
+        self._budget = budget or RocksBudget()
         self._clock = clock
 
     def open(self, identity: Identity) -> RocksStore:
         directory = self._directory(identity)
         for remains in directory.parent.glob(f"{directory.name}{_GONE}*"):
             shutil.rmtree(remains, ignore_errors=True)  # of a process that died while it deleted them
-        return RocksStore(directory, identity, self._memory, clock=self._clock)
+        return RocksStore(directory, identity, self._budget, clock=self._clock)
 
     def wipe(self, identity: Identity) -> None:
         """Delete a store that is not open."""

@@ -18,8 +18,9 @@ from streamapp.kafka.transactions import CoordinatedTransaction, OpenProducer
 from streamapp.kafka.versions import await_broker
 from streamapp.ports import Store
 from streamapp.records import Partition, RawRecord
+from streamapp.state.budget import RocksBudget
 from streamapp.state.identity import Identity
-from streamapp.state.rocksdb import RocksMemory, RocksStores
+from streamapp.state.rocksdb import RocksStores
 from streamapp.verify.duplicates import DuplicateFinder, extractor
 from streamapp.verify.lag import COUNTED, Unread, lag_of
 from streamapp.verify.rows import (
@@ -253,7 +254,7 @@ class Verification:
         """Make a store for this run, gone afterwards."""
         identity = Identity(app_id=self._subject.app_id, table="verify", partition=0, changelog_id="")
         with tempfile.TemporaryDirectory(prefix="streamapp-verify-") as folder:
-            store = RocksStores(Path(folder), RocksMemory(SCRATCH_BYTES)).open(identity)
+            store = RocksStores(Path(folder), RocksBudget(SCRATCH_BYTES)).open(identity)
             try:
                 yield store
             finally:

@@ -15,9 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from streamapp.errors import TableNotHere
 from streamapp.ports import Store
+from streamapp.state.budget import RocksBudget
 from streamapp.state.identity import Identity
 from streamapp.state.memory import MemoryStores
-from streamapp.state.rocksdb import RocksMemory, RocksStores
+from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import StoreKind
 
 IDENTITY = Identity(app_id="shop", table="totals", partition=3, changelog_id="id-1")
@@ -33,14 +34,14 @@ class StoppedClock:
 
 
 @pytest.fixture(scope="module")
-def memory() -> RocksMemory:
-    return RocksMemory(16 * 1024 * 1024)
+def budget() -> RocksBudget:
+    return RocksBudget(16 * 1024 * 1024)
 
 
 @pytest.fixture(params=["memory", "rocksdb"])
-def kind(request: pytest.FixtureRequest, tmp_path: Path, memory: RocksMemory) -> StoreKind:
+def kind(request: pytest.FixtureRequest, tmp_path: Path, budget: RocksBudget) -> StoreKind:
     return (
-        MemoryStores(clock=StoppedClock()) if request.param == "memory" else RocksStores(tmp_path, memory, clock=StoppedClock())
+        MemoryStores(clock=StoppedClock()) if request.param == "memory" else RocksStores(tmp_path, budget, clock=StoppedClock())
     )
 
 
@@ -304,7 +305,7 @@ def crashed(kind: StoreKind) -> StoreKind:
             before = files(here)
             shutil.copytree(here, there)
             if files(here) == before:
-                return RocksStores(there, kind._memory)
+                return RocksStores(there, kind._budget)
         shutil.rmtree(there, ignore_errors=True)
 
 
@@ -313,12 +314,12 @@ def files(folder: Path) -> list[tuple[Path, int]]:
 
 
 @pytest.mark.parametrize("persistent", [False, True], ids=["memory", "rocksdb"])
-def test_a_store_behaves_as_a_dict(persistent: bool, tmp_path: Path, memory: RocksMemory) -> None:
+def test_a_store_behaves_as_a_dict(persistent: bool, tmp_path: Path, budget: RocksBudget) -> None:
     runs = itertools.count()
 
     class Machine(StoreBesideADict):
         def make(self) -> StoreKind:
-            return RocksStores(tmp_path / str(next(runs)), memory) if persistent else MemoryStores()
+            return RocksStores(tmp_path / str(next(runs)), budget) if persistent else MemoryStores()
 
     Machine.persistent = persistent
     run_state_machine_as_test(

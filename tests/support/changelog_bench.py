@@ -17,9 +17,10 @@ from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.changelog import KafkaChangelogReader
 from streamapp.ports import ChangelogReader, Store
 from streamapp.records import Partition
+from streamapp.state.budget import RocksBudget
 from streamapp.state.recovery import Restorer
 from streamapp.state.restore import RestoreOutcome, RestoreProgress, RestoreTask
-from streamapp.state.rocksdb import RocksMemory, RocksStores
+from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
 from tests.support.topics import create_topic, wait_until, watermarks
 
@@ -52,7 +53,7 @@ class Changelog:
         self.topic = f"shop-totals-changelog-{uuid4().hex[:8]}"
         self.producers: list[Producer] = []
         self.outcomes: queue.Queue[RestoreOutcome] = queue.Queue()
-        self.stores = Stores("shop", RocksStores(data_dir, RocksMemory(16 * 1024 * 1024)))
+        self.stores = Stores("shop", RocksStores(data_dir, RocksBudget(16 * 1024 * 1024)))
         self.restorer = Restorer(self.reader)
         self.create()
         self.restorer.start()

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from streamapp.clock import Deadline
 from streamapp.kafka.admin import KafkaAdmin
+from streamapp.state.budget import RocksBudget
 from streamapp.state.identity import Identity
-from streamapp.state.rocksdb import RocksMemory, RocksStores
+from streamapp.state.rocksdb import RocksStores
 from tests.support.workers import ROOT
 
 STREAMAPP: Final = (sys.executable, "-W", "error", "-c", "from streamapp.cli import main; main(prog_name='streamapp')")
@@ -71,7 +72,7 @@ def tamper(bootstrap: str, app_id: str, data_dir: Path, table: str, number: int)
     changelog = f"{app_id}-{table}-changelog"
     ids = KafkaAdmin({"bootstrap.servers": bootstrap}).topic_ids([changelog], Deadline.after(20))
     identity = Identity(app_id=app_id, table=table, partition=number, changelog_id=ids[changelog])
-    store = RocksStores(data_dir, RocksMemory(16 * 1024 * 1024)).open(identity)
+    store = RocksStores(data_dir, RocksBudget(16 * 1024 * 1024)).open(identity)
     (first, _), (second, _) = store.items(limit=2)
     store.apply({first: b"0", second: None, b'"~"': b"1"}, None)
     store.close()

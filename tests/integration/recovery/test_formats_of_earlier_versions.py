@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from streamapp.state.budget import RocksBudget
 from streamapp.state.identity import FORMAT
 from streamapp.state.restore import RestoreOutcome, RestoreTask
-from streamapp.state.rocksdb import RocksMemory, RocksStores
+from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
 from tables.dead_letters import dead_letters
 from tables.orders import customer_totals, sku_totals
@@ -28,7 +29,7 @@ each_table = pytest.mark.parametrize(
 
 def restored(changelog: Changelog, written: Written, data_dir: Path) -> tuple[RestoreOutcome, dict[bytes, bytes]]:
     """Restore the table partition from `changelog`, which has its records where they were; return what the store then holds."""
-    stores = Stores(written.app_id, RocksStores(data_dir, RocksMemory(8 * 1024 * 1024)))
+    stores = Stores(written.app_id, RocksStores(data_dir, RocksBudget(8 * 1024 * 1024)))
     task = RestoreTask(
         changelog=changelog.partition(0),
         open=lambda: stores.open(written.table, written.partition, written.changelog_id),

@@ -10,9 +10,10 @@ import pytest
 from streamapp.errors import DataDirLocked, SettingInvalid, StoreCorrupted, StoreForeign
 from streamapp.identity import DataDir
 from streamapp.settings import load
+from streamapp.state.budget import RocksBudget
 from streamapp.state.closed import ClosedDataDir
 from streamapp.state.identity import Identity
-from streamapp.state.rocksdb import RocksMemory, RocksStores
+from streamapp.state.rocksdb import RocksStores
 
 IDENTITY = Identity(app_id="shop", table="totals", partition=3, changelog_id="id-1")
 ROWS: dict[bytes, bytes | None] = {b"ann": b"1", b"bob": b"2"}
@@ -22,7 +23,7 @@ ROWS: dict[bytes, bytes | None] = {b"ann": b"1", b"bob": b"2"}
 def data_dir(tmp_path: Path) -> Path:
     """A data directory that a worker has left, with one store."""
     with worker_of(tmp_path / "w1") as worker:
-        store = RocksStores(worker.path, RocksMemory(16 * 1024 * 1024)).open(IDENTITY)
+        store = RocksStores(worker.path, RocksBudget(16 * 1024 * 1024)).open(IDENTITY)
         store.apply(ROWS, 7, current_at=5.0)
         store.close()
     return tmp_path / "w1"

@@ -14,20 +14,21 @@ import pytest
 
 from streamapp.errors import StoreCorrupted, StoreForeign
 from streamapp.state import rocksdb
+from streamapp.state.budget import RocksBudget
 from streamapp.state.identity import Identity
-from streamapp.state.rocksdb import RocksMemory, RocksStore, RocksStores
+from streamapp.state.rocksdb import RocksStore, RocksStores
 
 IDENTITY = Identity(app_id="shop", table="totals", partition=3, changelog_id="id-1")
 
 
 @pytest.fixture(scope="module")
-def memory() -> RocksMemory:
-    return RocksMemory(16 * 1024 * 1024)
+def budget() -> RocksBudget:
+    return RocksBudget(16 * 1024 * 1024)
 
 
 @pytest.fixture
-def stores(tmp_path: Path, memory: RocksMemory) -> RocksStores:
-    return RocksStores(tmp_path, memory)
+def stores(tmp_path: Path, budget: RocksBudget) -> RocksStores:
+    return RocksStores(tmp_path, budget)
 
 
 @pytest.fixture
@@ -114,15 +115,15 @@ def test_a_damaged_store_does_not_open(stores: RocksStores, directory: Path, dam
 
 
 def test_a_flipped_block_is_found_when_it_is_read(tmp_path: Path, directory: Path) -> None:
-    filled(RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)))
+    filled(RocksStores(tmp_path, RocksBudget(16 * 1024 * 1024)))
     flip(only(directory, "*.sst"), 0.3)
-    store = RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)).open(IDENTITY)
+    store = RocksStores(tmp_path, RocksBudget(16 * 1024 * 1024)).open(IDENTITY)
     with pytest.raises(StoreCorrupted):
         list(store.items())
     with pytest.raises(StoreCorrupted):
         _ = [store.get(b"%05d" % number) for number in range(3_000)]
     store.close()
-    again = RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)).open(IDENTITY)
+    again = RocksStores(tmp_path, RocksBudget(16 * 1024 * 1024)).open(IDENTITY)
     with pytest.raises(StoreCorrupted), again.frozen() as frozen:
         list(frozen.items())
     again.close()
@@ -130,7 +131,7 @@ def test_a_flipped_block_is_found_when_it_is_read(tmp_path: Path, directory: Pat
 
 def test_no_flipped_byte_gives_a_wrong_value(tmp_path: Path, directory: Path) -> None:
     written = {b"%05d" % number: b"%d" % (number * number) for number in range(1_500)}
-    store = RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)).open(IDENTITY)
+    store = RocksStores(tmp_path, RocksBudget(16 * 1024 * 1024)).open(IDENTITY)
     store.apply(written, 1_500)
     store.close()
     table = only(directory, "*.sst")
@@ -140,7 +141,7 @@ def test_no_flipped_byte_gives_a_wrong_value(tmp_path: Path, directory: Path) ->
         table.write_bytes(sound[:at] + bytes([sound[at] ^ 0xFF]) + sound[at + 1 :])
         try:
             # Memory of its own: a block that is in a shared cache is not read from the disk.
-            store = RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)).open(IDENTITY)
+            store = RocksStores(tmp_path, RocksBudget(16 * 1024 * 1024)).open(IDENTITY)
         except StoreCorrupted:
             found.add("at the open")
             continue
@@ -192,12 +193,12 @@ def test_a_read_for_which_the_process_lacks_something_condemns_no_content(
 
 
 def test_a_store_opened_again_uses_the_shared_cache(tmp_path: Path) -> None:
-    filled(RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)))
-    memory = RocksMemory(16 * 1024 * 1024)
-    store = RocksStores(tmp_path, memory).open(IDENTITY)
-    before = memory.used_bytes
+    filled(RocksStores(tmp_path, RocksBudget(16 * 1024 * 1024)))
+    budget = RocksBudget(16 * 1024 * 1024)
+    store = RocksStores(tmp_path, budget).open(IDENTITY)
+    before = budget.usage().held
     list(store.items())
-    assert memory.used_bytes > before + 100_000
+    assert budget.usage().held > before + 100_000
     store.close()
 
 
@@ -219,9 +220,9 @@ os.kill(os.getpid(), 9)
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.77, 0.999])
-def test_a_log_torn_anywhere_gives_some_earlier_state_whole(tmp_path: Path, memory: RocksMemory, kept: float) -> None:
+def test_a_log_torn_anywhere_gives_some_earlier_state_whole(tmp_path: Path, budget: RocksBudget, kept: float) -> None:
     here = tmp_path / "here"
-    store = RocksStores(here, memory).open(IDENTITY)
+    store = RocksStores(here, budget).open(IDENTITY)
     for offset in range(1, 401):
         store.apply({b"%05d" % offset: b"v" * 20, b"last": b"%d" % offset}, offset)
     there = tmp_path / "there"
@@ -229,7 +230,7 @@ def test_a_log_torn_anywhere_gives_some_earlier_state_whole(tmp_path: Path, memo
     store.close()
     log = only(there / "tables" / "totals" / "3", "*.log")
     os.truncate(log, int(log.stat().st_size * kept))
-    torn = RocksStores(there, memory).open(IDENTITY)
+    torn = RocksStores(there, budget).open(IDENTITY)
     offset = torn.changelog_offset or 0
     assert 0 < offset < 401
     assert [key for key, _ in torn.items()] == [*(b"%05d" % number for number in range(1, offset + 1)), b"last"]
@@ -242,10 +243,10 @@ def copied(here: Path, there: Path) -> None:
 
 
 def test_two_logs_from_before_a_reboot_are_not_trusted(
-    tmp_path: Path, memory: RocksMemory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, budget: RocksBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    store = RocksStores(here, memory).open(IDENTITY)
+    store = RocksStores(here, budget).open(IDENTITY)
     store.apply({b"ann": b"1"}, 1)
     copied(here, there)
     store.close()
@@ -253,17 +254,17 @@ def test_two_logs_from_before_a_reboot_are_not_trusted(
     (directory / "000999.log").write_bytes(only(directory, "*.log").read_bytes())
     monkeypatch.setattr(rocksdb, "boot_id", lambda: "another boot")
     with pytest.raises(StoreCorrupted, match="machine went down"):
-        RocksStores(there, memory).open(IDENTITY)
+        RocksStores(there, budget).open(IDENTITY)
 
 
-def test_one_log_from_before_a_reboot_is_trusted(tmp_path: Path, memory: RocksMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_log_from_before_a_reboot_is_trusted(tmp_path: Path, budget: RocksBudget, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    store = RocksStores(here, memory).open(IDENTITY)
+    store = RocksStores(here, budget).open(IDENTITY)
     store.apply({b"ann": b"1"}, 1)
     copied(here, there)
     store.close()
     monkeypatch.setattr(rocksdb, "boot_id", lambda: "another boot")
-    store = RocksStores(there, memory).open(IDENTITY)
+    store = RocksStores(there, budget).open(IDENTITY)
     assert store.get(b"ann") == b"1"
     store.close()
 

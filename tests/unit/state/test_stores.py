@@ -10,16 +10,17 @@ import pytest
 
 from streamapp.errors import StoreCorrupted
 from streamapp.ports import Store
+from streamapp.state.budget import RocksBudget
 from streamapp.state.identity import Identity
 from streamapp.state.memory import MemoryStore, MemoryStores
-from streamapp.state.rocksdb import RocksMemory, RocksStores
+from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
 from tests.support.damage import damage_blocks, store_of
 
 
 @pytest.fixture
 def on_disk(tmp_path: Path) -> RocksStores:
-    return RocksStores(tmp_path, RocksMemory(8 * 1024 * 1024))
+    return RocksStores(tmp_path, RocksBudget(8 * 1024 * 1024))
 
 
 def test_a_store_stays_open_until_it_is_closed() -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from streamapp.errors import SettingInvalid
 from streamapp.records import Headers, Partition
+from streamapp.state.budget import RocksBudget
 from streamapp.state.identity import Identity
 from streamapp.state.memory import MemoryStore
-from streamapp.state.rocksdb import RocksMemory, RocksStores
+from streamapp.state.rocksdb import RocksStores
 from streamapp.testing.memory_kafka import MemoryRecord
 from streamapp.verify.duplicates import Duplicate, DuplicateFinder, extractor, readable
 
@@ -93,7 +94,7 @@ def test_another_way_to_find_an_id_is_refused_with_the_three_there_are(by: str) 
 
 def test_ids_are_remembered_on_disk(tmp_path: Path) -> None:
     identity = Identity(app_id="shop", table="seen", partition=0, changelog_id="")
-    store = RocksStores(tmp_path, RocksMemory(16 * 1024 * 1024)).open(identity)
+    store = RocksStores(tmp_path, RocksBudget(16 * 1024 * 1024)).open(identity)
     finder = DuplicateFinder(store, extractor("key"), per_partition=False, named=9)
     for start in range(0, 30_000, 1_000):
         finder.take([read(at, b"%d" % (at % 29_999)) for at in range(start, start + 1_000)])

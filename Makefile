@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 # Processes that share the tests, each with a broker of its own: they wait more than they work, so two cores carry three.
 JOBS ?= 3
 
-.PHONY: help setup lint unit test demo faults audit evidence bench broker clean
+.PHONY: help setup lint unit test demo faults audit evidence bench profile broker clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -65,6 +65,9 @@ evidence: $(INSTALLED) ## make EVIDENCE.md from what the last runs of faults and
 
 bench: $(INSTALLED) ## measure throughput and latency side by side
 	$(BIN)/python -m tests.benchmarks
+
+profile: $(INSTALLED) ## where a record's microseconds of CPU go, by thread and stage, in two minutes
+	$(BIN)/python -m tests.benchmarks.profile
 
 broker: $(INSTALLED) ## start the development broker on 127.0.0.1:9092; `.venv/bin/streamapp broker stop` ends it
 	$(BIN)/streamapp broker start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import resource
 from dataclasses import dataclass
@@ -168,6 +169,15 @@ class RocksBudget:
         options.set_stats_dump_period_sec(0)
         options.set_stats_persist_period_sec(0)
         return options
+
+
+def give_back() -> None:
+    """Have the C library give freed memory back to the system, where it can (glibc); 5 to 30 ms, without the GIL."""
+    if _trim is not None:
+        _trim(0)
+
+
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def _bounded(limit: int) -> int:

@@ -39,7 +39,9 @@ READER: dict[str, object] = {
     "enable.partition.eof": True,
     "auto.offset.reset": "error",
     "fetch.queue.backoff.ms": 20,
-    "queued.min.messages": 100_000,
+    "queued.min.messages": 2_000,
+    "queued.max.messages.kbytes": 4_096,
+    "fetch.max.bytes": 8_388_608,
     "reconnect.backoff.max.ms": 500,
 }
 

@@ -136,7 +136,7 @@ def test_what_exactly_once_rests_on_is_in_every_client() -> None:
 
 
 def test_every_option_that_the_engine_sets_for_safety_is_refused_in_raw_form() -> None:
-    overridable = {"queued.min.messages", "queued.max.messages.kbytes", "fetch.queue.backoff.ms", "client.id"}
+    overridable = {"queued.min.messages", "queued.max.messages.kbytes", "fetch.max.bytes", "fetch.queue.backoff.ms", "client.id"}
     overridable |= {
         "reconnect.backoff.max.ms",
         "topic.metadata.refresh.interval.ms",

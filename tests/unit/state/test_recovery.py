@@ -545,3 +545,26 @@ def test_a_restore_that_has_only_just_been_asked_for_is_not_called_unanswered(
         bench.restorer._report_standing(restore, bench.clock.monotonic() + 0.9)
         bench.restorer._report_standing(restore, bench.clock.monotonic() + 1.0)
     assert [record.getMessage().rpartition("(")[2] for record in caplog.records] == ["no reason known)", "nobody home)"]
+
+
+def test_memory_is_given_back_behind_large_restores_and_not_while_one_is_under_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(recovery, "LARGE", 10)
+    monkeypatch.setattr(recovery, "give_back", lambda: given.append(len(bench.restorer.progress())))
+    bench.logs[P0].records = puts(12)
+    bench.logs[P1].records, bench.logs[P1].stable = puts(3), 2
+    bench.restore(P0)
+    bench.restore(P1)
+    assert bench.outcome().restored == 12
+    bench.until(lambda progress: progress.changelog == P1 and progress.state is RestoreState.WAITING)
+    assert given == []
+    bench.logs[P1].stable = None
+    assert bench.outcome().restored == 3
+    for more in (5, 6):  # the second brings it above the limit again
+        bench.logs[P0].records += puts(more)
+        bench.restore(P0)
+        assert bench.outcome().restored == more
+    bench.restorer.stop()
+    assert given == [0, 0]

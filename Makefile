@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 # Processes that share the tests, each with a broker of its own: they wait more than they work, so two cores carry three.
 JOBS ?= 3
 
-.PHONY: help setup lint unit test demo faults audit evidence bench profile broker clean
+.PHONY: help setup lint unit test demo faults audit evidence bench profile growth broker clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -68,6 +68,10 @@ bench: $(INSTALLED) ## measure throughput and latency side by side
 
 profile: $(INSTALLED) ## where a record's microseconds of CPU go, by thread and stage, in two minutes
 	$(BIN)/python -m tests.benchmarks.profile
+
+# ALL reaches it through the environment, from either side of the word make.
+growth: $(INSTALLED) ## what a record costs as tables, partitions and workers grow; ALL=1 up to 10 million keys
+	$(BIN)/python -m tests.benchmarks.growth
 
 broker: $(INSTALLED) ## start the development broker on 127.0.0.1:9092; `.venv/bin/streamapp broker stop` ends it
 	$(BIN)/streamapp broker start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +43,8 @@ class Shape:
     warm_up: int = 20_000
     chunk: int = 100_000
     """Records that become visible at once; memory is sampled behind each."""
-    commit_interval: float = 0.2
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the workers, by variable, beyond the defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,12 @@ def measure(bootstrap: str, home: Path, shape: Shape) -> Cost:
     create_topic(bootstrap, changelog, shape.partitions, {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"})
     fill(bootstrap, changelog, shape.keys, shape.partitions)
     tally = Tally()
-    made = Workers(
-        bootstrap, home / app_id, command=COMMAND, STREAMAPP_APP_ID=app_id, STREAMAPP_COMMIT_INTERVAL=str(shape.commit_interval)
-    )
+    made = Workers(bootstrap, home / app_id, command=COMMAND, STREAMAPP_APP_ID=app_id)
     with made as workers, _reach(bootstrap, app_id, shape) as reach:
         load = Load(bootstrap)
         began = time.monotonic()
-        running = [workers.start(f"w{number}") for number in range(1, shape.workers + 1)]
+        names = [f"w{number}" for number in range(1, shape.workers + 1)]
+        running = [workers.start(name, **shape.settings) for name in names]  # type: ignore[arg-type]  # variables only
         _pass(load, tally, shape, shape.warm_up, first=0, seed=0)
         reach.wait(running)
         cost = Cost(shape=shape, seconds=0.0, cpu_seconds=0.0, ready_seconds=time.monotonic() - began, peak_rss_bytes=0)

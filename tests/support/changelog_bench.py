@@ -39,9 +39,10 @@ READER: dict[str, object] = {
     "enable.partition.eof": True,
     "auto.offset.reset": "error",
     "fetch.queue.backoff.ms": 20,
-    "queued.min.messages": 2_000,
+    "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 4_096,
-    "fetch.max.bytes": 8_388_608,
+    "max.partition.fetch.bytes": 262_144,
+    "fetch.max.bytes": 4_194_304,
     "reconnect.backoff.max.ms": 500,
 }
 

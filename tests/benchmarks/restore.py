@@ -27,10 +27,10 @@ from streamapp.state.recovery import Restorer
 from streamapp.state.restore import RestoreOutcome, RestoreTask
 from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
-from tests.benchmarks.growth_run import fill
+from tests.benchmarks.growth_run import PATIENCE, fill
 from tests.support.changelog_bench import READER
 from tests.support.evidence import Scenario, keep
-from tests.support.topics import create_topic
+from tests.support.topics import Countdown, TookTooLong, create_topic
 
 
 def main() -> None:
@@ -85,7 +85,10 @@ def run(name: str, restorer: Restorer, stores: Stores, topic: str, partitions: i
         )
         restorer.restore(task, outcomes.put)
     longest, last = 0.0, time.perf_counter()
+    countdown = Countdown(PATIENCE)
     while outcomes.qsize() < partitions:
+        if countdown.over:
+            raise TookTooLong(f"{topic} not restored: {restorer.progress()}")
         time.sleep(0.001)
         longest, last = max(longest, time.perf_counter() - last - 0.001), time.perf_counter()
     took, used = time.perf_counter() - began, time.process_time() - used

@@ -41,7 +41,6 @@ READER: dict[str, object] = {
     "fetch.queue.backoff.ms": 20,
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 4_096,
-    "max.partition.fetch.bytes": 262_144,
     "fetch.max.bytes": 4_194_304,
     "reconnect.backoff.max.ms": 500,
 }

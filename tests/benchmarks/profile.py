@@ -104,6 +104,8 @@ def table(found: Profiled) -> Table:
         shown.add_column(name, justify="right")
     before = None
     for row in profile.rows:
+        if abs(profile.microseconds(row.seconds)) < 0.005:
+            continue  # it is in the JSON
         thread = "" if row.thread == before else row.thread
         if thread and before is not None:
             shown.add_section()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Final
 
 from rich.console import Console
@@ -99,7 +100,10 @@ def _last_line(log: Path) -> str:
 
 
 def complaint_in(output: str) -> str:
-    """Return the line that says what went wrong: the first that is called an error (what follows is aftermath), else the last."""
+    """Return the line that says what went wrong: the first that is called an error (what follows is aftermath), else the last.
+
+    Its beginning, that is: pip names every version that it has not chosen.
+    """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     called = (line for line in lines if "error:" in line.lower())
-    return next(called, lines[-1] if lines else "it said nothing")
+    return shorten(next(called, lines[-1] if lines else "it said nothing"), 200, placeholder=" …")

@@ -47,6 +47,7 @@ def test_the_compiler_is_looked_for_where_a_link_leads(tmp_path: Path) -> None:
     linked.mkdir()
     (linked / "java").symlink_to(jdk / "java")
     assert find_jdk({"PATH": str(linked)}) == Jdk(jdk, 21)
+    assert find_jdk({"STREAMAPP_JAVA": str(linked / "java"), "PATH": ""}) == Jdk(jdk, 21)
 
 
 def test_a_runtime_without_javac_is_said_to_be_one(tmp_path: Path) -> None:
@@ -182,6 +183,7 @@ def _runs(pid: int) -> bool:
         ("Jobs.java:3: error: no such class\n  import a;\n1 error\n", "Jobs.java:3: error: no such class"),
         ("Collecting it\nkilled\n\n", "killed"),
         ("\n", "it said nothing"),
+        (f"ERROR: none of {'1.0, ' * 500}\n", f"ERROR: none of {'1.0, ' * 36}…"),
     ],
 )
 def test_the_complaint_is_the_first_error_or_else_the_last_line(output: str, complaint: str) -> None:

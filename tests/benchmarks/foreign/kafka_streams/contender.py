@@ -46,24 +46,23 @@ def find_jdk(environ: Mapping[str, str]) -> Jdk:
     """
     seen: list[str] = []
     for origin, java in _candidates(environ):
-        # Not where the link lies: /usr/bin/java may point to a runtime, /usr/bin/javac to another one's compiler.
-        commands = java.resolve().parent
         version = version_of(java)
         if version is None or version < OLDEST:
             seen.append(f"{origin} has {'no Java that runs' if version is None else f'Java {version}'}")
-        elif not (commands / "javac").exists():
+        elif not java.with_name("javac").exists():
             seen.append(f"{origin} has Java {version} without javac")
         else:
-            return Jdk(commands, version)
-    found = f" ({', '.join(seen)})" if seen else ""
+            return Jdk(java.parent, version)
+    found = f" ({', '.join(dict.fromkeys(seen))})" if seen else ""
     raise Unavailable(f"no JDK {OLDEST} or newer is at hand{found}; install one, or set JAVA_HOME")
 
 
 def _candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    # Where links lead: /usr/bin/java may point into a runtime, and /usr/bin/javac beside it into a JDK.
     for name in ("STREAMAPP_JAVA", "JAVA_HOME"):
         if named := environ.get(name):
             path = Path(named)
-            yield name, path / "bin" / "java" if path.is_dir() else path
+            yield name, (path / "bin" / "java" if path.is_dir() else path).resolve()
     for command in ("javac", "java"):  # a JDK may stand behind a runtime in the PATH
         if found := shutil.which(command, path=environ.get("PATH", os.defpath)):
             yield "PATH", Path(found).resolve().with_name("java")

@@ -16,7 +16,7 @@ from typing import Final
 
 from streamapp.broker import distribution
 from streamapp.broker.distribution import Jar
-from streamapp.broker.errors import BrokerRefused
+from streamapp.broker.errors import DiskFull, KafkaUnavailable
 
 VERSION: Final = "4.4.0"
 """The newest: it is measured, and is not the broker, which has to be 4.2.0."""
@@ -53,7 +53,7 @@ def fingerprint() -> str:
 def fetch(libs: Path) -> None:
     """Fill the new directory `libs`, with a line of progress per jar. STREAMAPP_MAVEN_REPOSITORY names a mirror.
 
-    Raises BrokerRefused, which says what to do.
+    Raises KafkaUnavailable, DiskFull.
     """
     jars = pinned_jars()
     libs.mkdir()
@@ -74,8 +74,11 @@ def main(verb: str, directory: str = "") -> None:
     if verb == "into":
         try:
             fetch(Path(directory))
-        except BrokerRefused as cause:
-            sys.exit(f"error: {cause}")
+        except KafkaUnavailable as cause:
+            what = str(cause).partition(";")[0]  # its advice is about Kafka itself
+            sys.exit(f"{what}; it needs the network once, and heeds HTTPS_PROXY, SSL_CERT_FILE and STREAMAPP_MAVEN_REPOSITORY")
+        except DiskFull as cause:
+            sys.exit(str(cause))
         return
     distribution.KAFKA = STREAMS  # type: ignore[assignment]  # as many as it takes
     print("# SHA-256 and coordinates of every jar; python -m tests.benchmarks.foreign.kafka_streams.jars lock prints this file.")

@@ -2,10 +2,12 @@
 
     python jobs.py dedupe|map at_least_once|exactly_once     (in an environment of its own; settings from STREAMAPP_*)
 
-Neither setting keeps its promise here (version 0.15.3, by its source):
+Neither setting keeps its promise here (version 0.15.3, by its source and as seen):
 
 - `exactly_once`: the offsets and the changelog are in a transaction. A record for a topic that the worker does not itself
-  read is sent by the plain producer, outside of it: `TransactionManager.send` finds no partition for it.
+  read is sent by the plain producer, outside of it: `TransactionManager.send` finds no partition for it. (Seen:
+  bench-out holds no commit marker.) Stopped under load, it crashes on a changelog record that comes after its transaction, and
+  exits with 1.
 - Both: RocksDB is written when the agent writes, before anything is committed, so a mark can outlive its output: killed in
   between, the worker takes the record for a duplicate when it reads it again.
 

@@ -29,8 +29,9 @@ COMES_AND_GOES, SLEEPS, WATCHED = "w1", "w2", "w3"
 ENV = {"STREAMAPP_SESSION_TIMEOUT": "6"}
 MORE_RSS_BYTES, MORE_RSS_SHARE = 48 * 2**20, 0.25
 """How much may be added in the second half of the run: what fills a block cache or a heap for good, not what leaks."""
-MORE_DESCRIPTORS, MORE_THREADS = 12, 6
-"""A connection or thread that is just being replaced, of each client."""
+MORE_DESCRIPTORS, MORE_THREADS = 40, 14
+"""What fills up once: the 8 threads that wait for rebalances, the files of growing tables; and what is just being replaced. A leak of one at
+each fault would come to some 200 in half an hour."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,25 +203,27 @@ class Group:
         except TimeoutError:
             # Closing the lanes makes the unit abort at its step 4; past that, its outcome is the broker's, and the new owner waits.
             log.warning("revoke: the commit was not finished in time; the unit is given up")
-        self._close([lane.partition for lane in lanes], forget=False)
+        with self._admission.lock:
+            for lane in lanes:  # these, not what their partitions are by now: late, they may be back under new lanes
+                self._shut(lane)
 
     @staticmethod
     def _busy(lane: Lane) -> bool:
         holder = lane.line.holder
         return lane.in_hand > 0 or getattr(holder, "lane", None) is lane
 
-    def _close(self, partitions: Sequence[Partition], *, forget: bool = True) -> list[Lane]:
-        lanes = []
+    def _close(self, partitions: Sequence[Partition]) -> list[Lane]:
         with self._admission.lock:
-            for partition in partitions:
-                lane = self.lanes.pop(partition, None) if forget else self.lanes.get(partition)
-                if lane is None:
-                    continue
-                if lane.state is not LaneState.CLOSED:
-                    lane.move(LaneState.CLOSED)
-                self._admission.isolating.discard(lane)
-                lanes.append(lane)
+            lanes = [self.lanes.pop(partition) for partition in partitions if partition in self.lanes]
+            for lane in lanes:
+                self._shut(lane)
         return lanes
+
+    def _shut(self, lane: Lane) -> None:
+        """Under the lock."""
+        if lane.state is not LaneState.CLOSED:
+            lane.move(LaneState.CLOSED)
+        self._admission.isolating.discard(lane)
 
     # --- TransactionListener's part: on the transaction thread
 

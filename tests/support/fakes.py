@@ -325,6 +325,8 @@ class FakeSource:
         self._thread = threading.Thread(target=self._run, name=f"poll {name}", daemon=True)
         self.frozen = False
         """Whether the thread takes no request and polls nothing."""
+        self.revoke_budget = 5.0
+        """Seconds that a revoke waits for the engine."""
         with broker.lock:
             broker.generations[name] = 1
 
@@ -459,7 +461,7 @@ class FakeSource:
 
     def _revoke_now(self, places: list[Partition]) -> None:
         done = self._listener.revoking(self, places)
-        deadline = Deadline.after(5.0)
+        deadline = Deadline.after(self.revoke_budget)
         while not done.done() and not deadline.passed:
             self._answer(quick_only=True)
             time.sleep(0.0005)

@@ -11,6 +11,7 @@ import pytest
 
 from streamapp.ports import PartitionSource
 from streamapp.records import Partition
+from tests.support.fakes import Fault
 from tests.support.pipeline import agent, copy, each, emit, running
 
 ZERO, ONE = Partition("in", 0), Partition("in", 1)
@@ -75,6 +76,40 @@ async def test_nothing_is_started_on_a_partition_that_is_given_back(monkeypatch:
         assert started == [b"a"]
         assert bench.broker.values("out") == [b"a"], "the call in hand was done in time and counts"
         assert bench.broker.committed("in", 0) == 1
+
+
+async def test_a_partition_that_comes_back_is_read_though_its_last_revoke_is_answered_only_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go, held = threading.Event(), threading.Event()
+    answers: list[Future[None]] = []
+
+    def wait() -> None:
+        held.set()
+        go.wait(5.0)
+
+    async with running(agent(each(copy))) as bench:
+        lanes, revoking = bench.engine.group.lanes, bench.engine.group.revoking
+
+        def told(source: PartitionSource, places: Sequence[Partition]) -> Future[None]:
+            answers.append(revoking(source, places))
+            return answers[-1]
+
+        monkeypatch.setattr(bench.engine.group, "revoking", told)
+        bench.broker.fail("flush", Fault(wait=wait))
+        bench.broker.feed("in", 0, b"a")
+        await bench.until(held.is_set)
+        before, bench.source.revoke_budget = lanes[ZERO], 0.0
+        await asyncio.wrap_future(bench.source.revoke(ZERO))
+        bench.source.revoke_budget = 5.0
+        await asyncio.wrap_future(bench.source.assign(ZERO))
+        assert lanes[ZERO] is not before
+        assert not answers[0].done()
+        go.set()
+        await asyncio.wrap_future(answers[0])
+        bench.broker.feed("in", 0, b"b")
+        await bench.caught_up()
+        assert bench.broker.values("out") == [b"a", b"b"]
 
 
 async def test_a_lost_partition_takes_its_open_unit_down_and_nothing_of_it_is_committed() -> None:

@@ -63,7 +63,8 @@ audit: $(INSTALLED) ## convince yourself: kill workers under load for MINUTES (5
 evidence: $(INSTALLED) ## make EVIDENCE.md from what the last runs of faults and audit kept
 	$(BIN)/python -m tests.support.evidence
 
-bench: $(INSTALLED) ## measure throughput and latency side by side
+# ALL reaches the benchmark through the environment, from either side of the word make.
+bench: $(INSTALLED) ## measure throughput and latency side by side, in 15 minutes; ALL=1 measures every job
 	$(BIN)/python -m tests.benchmarks
 
 profile: $(INSTALLED) ## where a record's microseconds of CPU go, by thread and stage, in two minutes

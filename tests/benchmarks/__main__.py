@@ -1,186 +1,101 @@
-"""`python -m tests.benchmarks`: this project beside a hand-written loop and the floor, on one broker, in one run.
+"""`python -m tests.benchmarks`: this project beside a hand-written loop, the floor and other frameworks, on one broker, in one run.
 
 Figures are ratios first: absolute ones depend on the machine, which the broker shares.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import statistics
 import sys
 import tempfile
-from collections import defaultdict
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 import click
-import confluent_kafka
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from streamapp.broker import Broker, BrokerConfig, Profile
-from tests.benchmarks.contenders import CONTENDERS, Contender, OutputWrong
-from tests.benchmarks.measure import Figures, Plan, run
-from tests.support.topics import TookTooLong
+from tests.benchmarks.contenders import chosen_jobs, field_of
+from tests.benchmarks.jobs import JOBS
+from tests.benchmarks.measure import Plan
+from tests.benchmarks.report import settings_of, show
+from tests.benchmarks.saving import save
+from tests.benchmarks.session import Session
+from tests.support.workers import ROOT
 
-PACKAGES = ("streamapp-kafka", "faust-streaming", "confluent-kafka", "rocksdict", "msgspec")
-YARDSTICK = "hand-written loop"
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Median of the runs, and how far they lie apart: (highest - lowest) / median."""
-
-    median: float
-    spread: float
-
-    @staticmethod
-    def of(values: Sequence[float]) -> Spread:
-        median = statistics.median(values)
-        return Spread(median, (max(values) - min(values)) / median)
-
-    def __str__(self) -> str:
-        return f"{self.median:,.0f} ±{self.spread / 2:.0%}"
+WIDTH: Final = 130
+"""Where the output is no terminal."""
+DAILY_RECORDS: Final = 200_000
+ALL_RECORDS: Final = 400_000
+DAILY_MINUTES: Final = 14.5
+"""`make bench` ends within 15 minutes, installations apart."""
 
 
 @click.command()
-@click.option("--job", "jobs", multiple=True, type=click.Choice(["dedupe", "orders"]), help="Default: both.")
+@click.option("--job", "jobs", multiple=True, type=click.Choice(list(JOBS)), help="Default: dedupe and orders.")
+@click.option("--all", "everything", is_flag=True, envvar="ALL", help="All jobs, without a limit of time.")
 @click.option("--only", multiple=True, help="Contenders whose name contains this.")
-@click.option("--records", default=400_000, show_default=True)
-@click.option("--warm-up", default=40_000, show_default=True, help="Records before the measured ones, in each process.")
+@click.option("--records", type=click.IntRange(min=1_000), help=f"Default: {DAILY_RECORDS}; with --all {ALL_RECORDS}.")
+@click.option(
+    "--warm-up",
+    default=40_000,
+    show_default=True,
+    type=click.IntRange(min=100),
+    help="Records before the measured ones, in each process.",
+)
 @click.option("--resent", default=0.03, show_default=True, help="Share of resent orders.")
-@click.option("--runs", default=3, show_default=True)
+@click.option("--runs", default=3, show_default=True, type=click.IntRange(min=1))
 @click.option("--commit-interval", default=0.2, show_default=True)
+@click.option(
+    "--seconds", default=4.0, show_default=True, help="How long each load lasts where latency is measured; 0: not at all."
+)
+@click.option(
+    "--minutes", type=float, help=f"What is not begun by then is left out. Default: {DAILY_MINUTES}; with --all no limit."
+)
 @click.option(
     "--broker", help="host:port of a broker to use; its topics orders, orders-priced, … are deleted! Default: one of its own."
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Save every run's figures here.")
+@click.option("--out", type=click.Path(path_type=Path), default=ROOT / "build" / "bench", help="Folder for JSON and plot.")
 def main(
+    *,
     jobs: Sequence[str],
+    everything: bool,
     only: Sequence[str],
-    records: int,
+    records: int | None,
     warm_up: int,
     resent: float,
     runs: int,
     commit_interval: float,
+    seconds: float,
+    minutes: float | None,
     broker: str | None,
-    json_file: Path | None,
+    out: Path,
 ) -> None:
-    """Measure the dedupe job and the order job."""
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    chosen = [
-        one for one in CONTENDERS if (not jobs or one.job.name in jobs) and (not only or any(part in one.name for part in only))
-    ]
+    """Measure contenders side by side; exit 1 where an output was wrong or a step failed."""
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    field = field_of(chosen_jobs(jobs, everything=everything), only, console)
+    budget = minutes if minutes is not None or everything else DAILY_MINUTES
     with tempfile.TemporaryDirectory(prefix="streamapp-bench-") as temporary, _broker(broker, Path(temporary)) as bootstrap:
         plan = Plan(
             bootstrap=bootstrap,
             home=Path(temporary) / "workers",
-            records=records,
+            records=records or (ALL_RECORDS if everything else DAILY_RECORDS),
             resent=resent,
             warm_up=warm_up,
             commit_interval=commit_interval,
         )
-        settings = _settings(plan, runs)
+        settings = settings_of(plan, field, rounds=runs, seconds=seconds)
         console.print(", ".join(f"{name} {value}" for name, value in settings.items()), soft_wrap=True)
-        results, failures = _measure_all(console, chosen, plan, runs)
-    for job in dict.fromkeys(one.job.name for one in chosen):
-        console.print(_table(job, {one.name: results[one] for one in chosen if one.job.name == job and results[one]}))
-    _compare_stages(console, results)
-    for failure in failures:
-        console.print(Text(failure, style="red"), soft_wrap=True)
-    if json_file is not None:
-        found = [{"job": one.job.name, "contender": one.name, "runs": [f.as_json() for f in results[one]]} for one in chosen]
-        json_file.write_text(json.dumps({"settings": settings, "failures": failures, "results": found}, indent=2) + "\n")
-        console.print(f"saved to {json_file}")
-    sys.exit(1 if failures else 0)
-
-
-def _measure_all(
-    console: Console, chosen: Sequence[Contender], plan: Plan, runs: int
-) -> tuple[dict[Contender, list[Figures]], list[str]]:
-    """Check each contender on a small run, then measure them in turn, so that a slow minute of the machine hits all."""
-    results: dict[Contender, list[Figures]] = defaultdict(list)
-    failures: list[str] = []
-    fit: list[Contender] = []
-    small = replace(plan, records=min(20_000, plan.records), warm_up=min(5_000, plan.warm_up))
-    for one in chosen:
-        try:
-            run(one, small, 0, thorough=True)
-        except (OutputWrong, TookTooLong, AssertionError) as error:
-            failures.append(f"{one.job.name}, {one.name}: not measured, since its output does not hold: {_told(error)}")
-            console.print(f"  checked  {one.job.name:<7} {one.name:<20} [red]does not hold[/red]")
-        else:
-            fit.append(one)
-            console.print(f"  checked  {one.job.name:<7} {one.name:<20} output holds")
-    for number in range(1, runs + 1):
-        for one in fit:
-            try:
-                figures = run(one, plan, number)
-            except (OutputWrong, TookTooLong, AssertionError) as error:
-                failures.append(f"{one.job.name}, {one.name}, run {number}: {_told(error)}")
-                continue
-            results[one].append(figures)
-            console.print(
-                f"  run {number}/{runs}  {one.job.name:<7} {one.name:<20} {figures.records_per_second:>9,.0f} records/s "
-                f"{figures.records_per_cpu_second:>9,.0f} per CPU s {figures.peak_rss_bytes / 2**20:>6,.0f} MiB"
-            )
-    return results, failures
-
-
-def _told(error: BaseException) -> str:
-    return "\n".join([str(error), *getattr(error, "__notes__", [])])
-
-
-def _table(job: str, results: dict[str, list[Figures]]) -> Table:
-    table = Table(title=f"{job} job, one worker: median of the runs, ± half their spread", title_justify="left")
-    table.add_column("")
-    for name in ("records/s", "records per CPU s", f"CPU, of the {YARDSTICK}", "peak memory"):
-        table.add_column(name, justify="right")
-    yardstick = results.get(YARDSTICK)
-    base = statistics.median(f.records_per_cpu_second for f in yardstick) if yardstick else None
-    for name, runs in results.items():
-        cpu = Spread.of([f.records_per_cpu_second for f in runs])
-        ratio = f"{cpu.median / base:.0%}" if base else "unknown"
-        memory = f"{statistics.median(f.peak_rss_bytes for f in runs) / 2**20:,.0f} MiB"
-        table.add_row(name, str(Spread.of([f.records_per_second for f in runs])), str(cpu), ratio, memory)
-    return table
-
-
-def _compare_stages(console: Console, results: dict[Contender, list[Figures]]) -> None:
-    """Say what a record of either stage of the order job costs, by the yardstick of the dedupe job."""
-    found = {(one.job.name, one.name): runs for one, runs in results.items() if runs}
-    yardstick, ours = found.get(("dedupe", YARDSTICK)), found.get(("orders", "streamapp"))
-    if yardstick and ours:
-        base = statistics.median(each.records_per_cpu_second for each in yardstick)
-        stages = statistics.median(each.stage_records_per_cpu_second for each in ours)
-        console.print(
-            f"order job, records of both stages per CPU s: {stages:,.0f}, {stages / base:.0%} of the dedupe job's {YARDSTICK}"
+        session = Session(
+            console, plan, field.contenders, rounds=runs, seconds=seconds, budget=None if budget is None else budget * 60
         )
-
-
-def _settings(plan: Plan, runs: int) -> dict[str, str]:
-    settings = {
-        "records": f"{plan.records:,}",
-        "resent": f"{plan.resent:.0%}",
-        "warm-up": f"{plan.warm_up:,}",
-        "runs": str(runs),
-        "commit interval": f"{plan.commit_interval:g} s",
-        "cores": str(os.cpu_count()),
-        "Python": platform.python_version(),
-        "librdkafka": confluent_kafka.libversion()[0],
-    }
-    for package in PACKAGES:
-        try:
-            settings[package] = version(package)
-        except PackageNotFoundError:
-            settings[package] = "unknown (not installed as a package)"
-    return settings
+        results = session.play()
+    show(console, field, results)
+    for path in save(out, time.strftime("%Y-%m-%dT%H-%M-%S"), settings, field, results):
+        console.print(f"saved to {path}", soft_wrap=True)
+    sys.exit(1 if results.failures else 0)
 
 
 @contextmanager

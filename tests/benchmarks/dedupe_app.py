@@ -12,13 +12,14 @@ from streamapp import StreamApp
 app = StreamApp("bench-dedupe")
 
 
-class Order(msgspec.Struct):
+class Order(msgspec.Struct, omit_defaults=True):
     order_id: str
     customer: str
     sku: str
     quantity: int
     unit_price_cents: int
     placed_at: datetime | None = None
+    note: str | None = None
 
 
 seen = app.dedupe_table("seen", horizon=7 * 86400)

@@ -1,4 +1,4 @@
-"""The two jobs on the hand-written loop: plain dedupe, and the whole order processor (both stages, with dead letters)."""
+"""The jobs on the hand-written loop: plain dedupe, a stateless map, the whole order processor (both stages, with dead letters)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,27 @@ class Order(msgspec.Struct):
     quantity: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     unit_price_cents: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)]
     placed_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class NotedOrder(msgspec.Struct, omit_defaults=True):
+    """What the dedupe job sends on: all that came."""
+
+    order_id: str
+    customer: str
+    sku: str
+    quantity: int
+    unit_price_cents: int
+    placed_at: datetime | None = None
+    note: str | None = None
+
+
+class TotalledOrder(msgspec.Struct):
+    order_id: str
+    customer: str
+    sku: str
+    quantity: int
+    unit_price_cents: int
+    total_cents: int
 
 
 class PricedOrder(msgspec.Struct):
@@ -53,6 +74,7 @@ pack: Final = msgspec.msgpack.encode
 unpack_pair: Final = msgspec.msgpack.Decoder(tuple[int, int]).decode
 unpack_int: Final = msgspec.msgpack.Decoder(int).decode
 decode_order: Final = msgspec.json.Decoder(Order).decode
+decode_noted: Final = msgspec.json.Decoder(NotedOrder).decode
 decode_demand: Final = msgspec.json.Decoder(SkuDemand).decode
 
 
@@ -62,7 +84,7 @@ def dedupe() -> Job:
     async def work() -> None:
         shards, send = loop.shards, loop.send
         async for message in loop.records():
-            order = decode_order(message.value())  # type: ignore[arg-type]  # None fails as it should
+            order = decode_noted(message.value())  # type: ignore[arg-type]  # None fails as it should
             shard = shards["seen", message.partition()]  # type: ignore[index]  # it has a partition
             key = encode(order.order_id)
             stamp = message.timestamp()[1]
@@ -71,6 +93,20 @@ def dedupe() -> Job:
                 continue
             shard.overlay[key] = pack((stamp, message.offset()))
             send("bench-out", encode(order), message, key=message.key(), headers=message.headers())  # type: ignore[arg-type]
+
+    return loop, work
+
+
+def totalled() -> Job:
+    loop = Loop(["orders"], {})
+
+    async def work() -> None:
+        send = loop.send
+        async for message in loop.records():
+            order = decode_noted(message.value())  # type: ignore[arg-type]  # None fails as it should
+            total = order.quantity * order.unit_price_cents
+            value = TotalledOrder(order.order_id, order.customer, order.sku, order.quantity, order.unit_price_cents, total)
+            send("bench-out", encode(value), message, key=message.key(), headers=message.headers())  # type: ignore[arg-type]
 
     return loop, work
 
@@ -162,4 +198,4 @@ def _bury(loop: Loop, message: Message, error: Exception) -> None:
     )
 
 
-JOBS: Final[dict[str, Callable[[], Job]]] = {"dedupe": dedupe, "orders": orders}
+JOBS: Final[dict[str, Callable[[], Job]]] = {"dedupe": dedupe, "map": totalled, "orders": orders}

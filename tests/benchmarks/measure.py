@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
 
-from confluent_kafka import Consumer, TopicPartition
-
-from tests.benchmarks.contenders import Contender, changelog_topics, data_dir, order_id_of, recount
-from tests.benchmarks.workload import PARTITIONS, Load, fresh_topics, small_orders
+from tests.benchmarks.checking import Due, require_right
+from tests.benchmarks.contenders import Contender
+from tests.benchmarks.jobs import Job
+from tests.benchmarks.processes import running
+from tests.benchmarks.progress import watching
+from tests.benchmarks.workload import Load, forget_topics, fresh_topics, some_orders
 from tests.support.orders import Fed, feed_all
-from tests.support.process_cost import cpu_seconds, peak_rss_bytes
-from tests.support.topics import Countdown, TookTooLong, bare_consumer
-from tests.support.workers import ROOT
+from tests.support.topics import end_offsets
 
-STOP: Final = 30.0
+WARM_UP_IDS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +36,18 @@ class Plan:
 class Figures:
     """Of one run, between the moment when the load became visible to an idle, warm worker and its last commit."""
 
+    records: int
     seconds: float
     cpu_seconds: float
-    """Of the worker's process, all threads, in that time."""
+    """Of the worker's process and its children, all threads, in that time."""
     records_per_second: float
     records_per_cpu_second: float
     peak_rss_bytes: int
-    """Of the process's whole life."""
+    """Of the processes' whole lives."""
     stage_records_per_cpu_second: float
     """Records of all stages: an order that is priced makes one more, for the second stage."""
+    seconds_to_first_commit: float
+    """From the start of the process to the first offset of its group that is seen; the warm-up's records were waiting."""
 
     def as_json(self) -> dict[str, float]:
         return asdict(self)
@@ -57,106 +55,58 @@ class Figures:
 
 def run(contender: Contender, plan: Plan, number: int, *, thorough: bool = False) -> Figures:
     """Measure `contender` once on fresh topics and check its output. Raises OutputWrong, TookTooLong."""
-    app_id = f"bench-{contender.job.name}-{contender.name.split()[0]}-{number}-{time.time_ns() % 10**9}"
-    fresh_topics(plan.bootstrap, changelog_topics(app_id, contender.job))
-    warm = list(small_orders(plan.warm_up, seed=-number, resent=plan.resent, first_id=10_000_000))
-    main = list(small_orders(plan.records, seed=number, resent=plan.resent))
-    feed_all(plan.bootstrap, warm)
-    with _process(contender, plan, app_id) as process, _watch(plan.bootstrap, app_id) as watch:
-        watch.until_done(contender.job.sources, process, 60)
+    app_id = new_app_id(contender, number)
+    job, count = contender.job, contender.share(plan.records)
+    warm_up = min(plan.warm_up, contender.share(plan.warm_up))
+    given = _input(number, warm_up, count, plan.resent, job.value_bytes)
+    fresh_topics(plan.bootstrap, changelog_topics(app_id, job))
+    feed_all(plan.bootstrap, given.warm)
+    group = contender.group(app_id)
+    ends = end_offsets(plan.bootstrap, "orders")
+    started = time.monotonic()
+    with (
+        running(
+            contender, bootstrap=plan.bootstrap, app_id=app_id, home=plan.home, commit_interval=plan.commit_interval
+        ) as process,
+        watching(plan.bootstrap, group) as watch,
+    ):
+        first_commit = watch.until_first_commit("orders", process, 60) - started
+        watch.until_done(job.sources, ends, process, plan.deadline)
         load = Load(plan.bootstrap)
-        load.put(main)
-        cpu, started = cpu_seconds(process.pid), time.monotonic()
+        load.put(given.main)
+        ends = watch.ends("orders")
+        cpu, began = process.cpu_seconds(), time.monotonic()
         load.release()
-        watch.until_done(contender.job.sources, process, plan.deadline)
-        seconds, cpu, rss = time.monotonic() - started, cpu_seconds(process.pid) - cpu, peak_rss_bytes(process.pid)
-    recount(plan.bootstrap, contender, Counter(order_id_of(fed.value or b"") for fed in _both(warm, main)))
+        watch.until_done(job.sources, ends, process, plan.deadline)
+        seconds, cpu, rss = time.monotonic() - began, process.cpu_seconds() - cpu, process.peak_rss_bytes()
+    require_right(plan.bootstrap, contender, given.due)
     if thorough and contender.thorough is not None:
         contender.thorough(plan.bootstrap, app_id)
-    later_stages = (len(contender.job.sources) - 1) * len({order_id_of(fed.value or b"") for fed in main})
-    staged = (plan.records + later_stages) / cpu
-    return Figures(seconds, cpu, plan.records / seconds, plan.records / cpu, rss, staged)
+    forget_topics(plan.bootstrap, app_id)
+    staged = (count + (len(job.sources) - 1) * given.different) / cpu
+    return Figures(count, seconds, cpu, count / seconds, count / cpu, rss, staged, first_commit)
 
 
-def _both(warm: list[Fed], main: list[Fed]) -> Iterator[Fed]:
-    yield from warm
-    yield from main
+@dataclass(frozen=True, slots=True)
+class _Input:
+    warm: Sequence[Fed]
+    main: Sequence[Fed]
+    due: Due
+    different: int
+    """Orders among the measured ones, resent ones not counted again."""
 
 
-@contextmanager
-def _process(contender: Contender, plan: Plan, app_id: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the contender in a process of its own; it gets SIGTERM at the end, and SIGKILL when that is not enough."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("STREAMAPP_", "ORDER_PROCESSOR_"))}
-    settings = {
-        "STREAMAPP_BROKER": plan.bootstrap,
-        "STREAMAPP_APP_ID": app_id,
-        "STREAMAPP_WORKER_ID": "w1",
-        "STREAMAPP_DATA_DIR": str(data_dir(plan.home, app_id)),
-        "STREAMAPP_COMMIT_INTERVAL": str(plan.commit_interval),
-        "STREAMAPP_WEB_PORT": "0",
-    }
-    plan.home.mkdir(parents=True, exist_ok=True)
-    with (plan.home / f"{app_id}.log").open("wb") as log:
-        process = subprocess.Popen(
-            contender.command,
-            cwd=ROOT,
-            env=plain | settings,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        except AssertionError as error:
-            error.add_note(_tail(Path(log.name)))
-            raise
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+@lru_cache(maxsize=1)
+def _input(number: int, warm_up: int, count: int, resent: float, value_bytes: int) -> _Input:
+    """Kept for the next contender: one round gives all of them the same records."""
+    warm = list(some_orders(warm_up, seed=-number, resent=resent, first_id=WARM_UP_IDS, value_bytes=value_bytes))
+    main = list(some_orders(count, seed=number, resent=resent, value_bytes=value_bytes))
+    return _Input(warm, main, Due.of([*warm, *main]), len({fed.value for fed in main}))
 
 
-def _tail(log: Path, lines: int = 12) -> str:
-    return "\n".join(f"  | {line}" for line in log.read_text(errors="replace").splitlines()[-lines:])
+def new_app_id(contender: Contender, number: int) -> str:
+    return f"bench-{contender.job.name}-{contender.slug}-{number}-{time.time_ns() % 10**9}"
 
 
-class _Watch:
-    """Asks how far the group is, with consumers that stay, so that asking costs little on shared cores."""
-
-    def __init__(self, group: Consumer, ends: Consumer) -> None:
-        self._group, self._ends = group, ends
-
-    def until_done(self, sources: Sequence[str], process: subprocess.Popen[bytes], deadline: float) -> None:
-        """Return when every source is committed to its end: one topic after the other, since one feeds the next."""
-        countdown = Countdown(deadline)
-        for topic in sources:
-            while (left := self._left(topic)) > 0:
-                if process.poll() is not None:
-                    raise AssertionError(f"the worker ended with {process.returncode}, {topic} lacks {left} records")
-                if countdown.over:
-                    raise TookTooLong(f"{topic} lacks {left} records after {deadline:g} s")
-                time.sleep(0.02)
-
-    def _left(self, topic: str) -> int:
-        parts = [TopicPartition(topic, number) for number in range(PARTITIONS[topic])]
-        left = 0
-        for part in self._group.committed(parts, timeout=10):
-            marks = self._ends.get_watermark_offsets(TopicPartition(topic, part.partition), timeout=10)
-            assert marks is not None
-            # The last offset may be a commit marker, which is no record.
-            left += max(0, marks[1] - 1 - max(part.offset, 0))
-        return left
-
-
-@contextmanager
-def _watch(bootstrap: str, app_id: str) -> Iterator[_Watch]:
-    group, ends = bare_consumer(bootstrap, group=app_id), bare_consumer(bootstrap, committed_only=False)
-    try:
-        yield _Watch(group, ends)
-    finally:
-        group.close()
-        ends.close()
+def changelog_topics(app_id: str, job: Job) -> dict[str, int]:
+    return {f"{app_id}-{table}-changelog": count for table, count in job.tables}

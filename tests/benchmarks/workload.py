@@ -1,22 +1,27 @@
-"""The input of a measurement: small orders, some resent, loaded so that a worker sees them all at one moment."""
+"""The input of a measurement: orders, some resent, loaded so that a worker sees them all at one moment."""
 
 from __future__ import annotations
 
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from confluent_kafka import Producer
 
+from tests.benchmarks.jobs import LARGE, SMALL
 from tests.support.kafka_records import partition_of
 from tests.support.orders import Fed
-from tests.support.topics import Countdown, TookTooLong, create_topic, delete_topics
+from tests.support.topics import Countdown, TookTooLong, bare_consumer, create_topic, delete_topics
 
 PARTITIONS: Final = {"orders": 8, "orders-priced": 8, "sku-demand": 5, "sku-totals": 5, "orders-dlq": 8, "bench-out": 8}
 CUSTOMERS: Final = 2_000
 SKUS: Final = 300
+NOTES: Final = 64
+"""Different notes of large orders: as many as keep a compressor from finding them again within a batch."""
+BODIES: Final = 4_096
+"""Orders without ids that a steady stream takes in turn."""
 
 
 def fresh_topics(bootstrap: str, changelogs: dict[str, int]) -> None:
@@ -28,30 +33,65 @@ def fresh_topics(bootstrap: str, changelogs: dict[str, int]) -> None:
         create_topic(bootstrap, name, count, {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"})
 
 
-def small_orders(count: int, *, seed: int, resent: float, first_id: int = 0) -> Iterator[Fed]:
-    """Yield orders of about 90 bytes; a share is an earlier one again."""
+def forget_topics(bootstrap: str, app_id: str) -> None:
+    """Delete what carries the app id in its name: changelogs, and what a framework made for itself."""
+    consumer = bare_consumer(bootstrap)
+    try:
+        known = list(consumer.list_topics(timeout=10).topics)
+    finally:
+        consumer.close()
+    delete_topics(bootstrap, [name for name in known if app_id in name])
+
+
+def some_orders(count: int, *, seed: int, resent: float, first_id: int = 0, value_bytes: int = SMALL) -> Iterator[Fed]:
+    """Yield orders of about 90 bytes, or 10 kB; a share is an earlier one again."""
     rng = random.Random(seed)
     now = int(time.time() * 1000)
-    partitions = [partition_of(f"c{number}".encode(), 8) for number in range(CUSTOMERS)]
     recent: list[Fed] = []
+    bodies = _bodies(rng, value_bytes)
     for at in range(count):
         if recent and rng.random() < resent:
             yield rng.choice(recent)
             continue
+        fed = _order(first_id + at, bodies[rng.randrange(BODIES)], now)
+        recent.append(fed)
+        if len(recent) > 4_000:
+            del recent[:2_000]
+        yield fed
+
+
+def stream_of_orders(seed: int, value_bytes: int = SMALL) -> Callable[[int], Fed]:
+    """Return a function that makes the order of a given id, cheaply enough to be called while latency is measured."""
+    bodies = _bodies(random.Random(seed), value_bytes)
+    return lambda number: _order(number, bodies[number % BODIES], 0)
+
+
+_Body = tuple[bytes, bytes, int]
+"""Key, the JSON after the id, partition."""
+
+
+def _order(number: int, body: _Body, timestamp: int) -> Fed:
+    key, rest, partition = body
+    return Fed(key, b'{"order_id":"%08d",%b' % (number, rest), [], timestamp, partition, "order")
+
+
+def _bodies(rng: random.Random, value_bytes: int) -> Sequence[_Body]:
+    partitions = [partition_of(f"c{number}".encode(), 8) for number in range(CUSTOMERS)]
+    notes = [rng.randbytes(LARGE // 2 - 50).hex() for _ in range(NOTES)] if value_bytes >= LARGE else []
+    bodies: list[_Body] = []
+    for _ in range(BODIES):
         customer = rng.randrange(CUSTOMERS)
-        fields = {
-            "order_id": f"{first_id + at:08d}",
+        fields: dict[str, object] = {
             "customer": f"c{customer}",
             "sku": f"s{rng.randrange(SKUS)}",
             "quantity": rng.randrange(1, 10),
             "unit_price_cents": rng.randrange(100, 10_000),
         }
-        value = json.dumps(fields, separators=(",", ":")).encode()
-        fed = Fed(f"c{customer}".encode(), value, [], now, partitions[customer], "order")
-        recent.append(fed)
-        if len(recent) > 4_000:
-            del recent[:2_000]
-        yield fed
+        if notes:
+            fields["note"] = rng.choice(notes)
+        rest = json.dumps(fields, separators=(",", ":")).encode()[1:]
+        bodies.append((f"c{customer}".encode(), rest, partitions[customer]))
+    return bodies
 
 
 class Load:
@@ -74,7 +114,7 @@ class Load:
         )
         self._producer.init_transactions(30)
 
-    def put(self, records: list[Fed], *, deadline: float = 120.0) -> None:
+    def put(self, records: Sequence[Fed], *, deadline: float = 120.0) -> None:
         countdown = Countdown(deadline)
         self._producer.begin_transaction()
         for fed in records:

@@ -78,10 +78,13 @@ def main(
     field = field_of(chosen_jobs(jobs, everything=everything), only, console)
     budget = minutes if minutes is not None or everything else DAILY_MINUTES
     with tempfile.TemporaryDirectory(prefix="streamapp-bench-") as temporary, _broker(broker, Path(temporary)) as bootstrap:
+        count = records or (ALL_RECORDS if everything else DAILY_RECORDS)
         plan = Plan(
             bootstrap=bootstrap,
             home=Path(temporary) / "workers",
-            records=records or (ALL_RECORDS if everything else DAILY_RECORDS),
+            records=count,
+            # A run may be two orders of magnitude slower than it should before it is given up.
+            deadline=max(120.0, count / 500),
             resent=resent,
             warm_up=warm_up,
             commit_interval=commit_interval,

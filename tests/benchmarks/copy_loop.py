@@ -60,7 +60,7 @@ def main() -> None:
     while not stopped:
         batch = consumer.consume(500, 0.02)
         for message in batch:
-            _copy(producer, message)
+            copy(producer, message)
         for message in batch:
             offsets[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
         if offsets and time.monotonic() >= due:
@@ -76,7 +76,7 @@ def main() -> None:
     consumer.close()
 
 
-def _copy(producer: Producer, message: Message) -> None:
+def copy(producer: Producer, message: Message) -> None:
     error = message.error()
     if error is not None:
         raise KafkaException(error)

@@ -61,7 +61,7 @@ def show(console: Console, field: Field, results: Results) -> None:
     for name, why in field.skipped.items():
         console.print(f"skipped: {name}, {why}", soft_wrap=True)
     for what in results.left_out:
-        console.print(f"left out, since the time was over: {what}", soft_wrap=True)
+        console.print(f"left out: {what}", soft_wrap=True)
     for failure in results.failures:
         console.print(Text(failure, style="red"), soft_wrap=True)
     console.print(_targets(results))
@@ -93,13 +93,15 @@ def _throughput(job: Job, found: Mapping[Contender, list[tuple[int, Figures]]], 
 
 
 def _latency(job: Job, found: Mapping[Contender, list[Latency]]) -> Table:
-    title = f"{job.name}: produced until visible to a read_committed reader, p50 / p95 / p99, at a share of the own rate"
-    table = Table(title=title, title_justify="left", caption="* does not keep up with the load", caption_justify="left")
+    title = f"{job.name}: ms from produced to visible (read_committed), p50 / p95 / p99, at a share of the contender's own rate"
+    caption = f"* does not keep up with the load; reader and generator cost up to {max(each.around_cpu_seconds for runs in found.values() for each in runs):.1f} s of CPU each load"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("")
+    table.add_column("own rate", justify="right")
     for load in LOADS:
         table.add_column(f"{load:.0%} load", justify="right")
     for one, each in found.items():
-        table.add_row(one.name, *_cells(each))
+        table.add_row(one.name, f"{each[0].rate / each[0].load:,.0f}/s", *_cells(each))
     return table
 
 
@@ -110,14 +112,14 @@ def _cells(found: list[Latency]) -> Iterator[str]:
         if each is None:
             yield UNKNOWN
             continue
-        values = " / ".join(milliseconds(value) for value in (each.p50, each.p95, each.p99))
-        yield f"{values} at {each.rate:,.0f}/s{'' if each.keeps_up else ' *'}"
+        values = " / ".join(milliseconds(value).removesuffix(" ms") for value in (each.p50, each.p95, each.p99))
+        yield values if each.keeps_up else f"{values} *"
 
 
 def milliseconds(seconds: float | None) -> str:
     if seconds is None:
         return UNKNOWN
-    return "not in time" if seconds == inf else f"{seconds * 1000:,.0f} ms"
+    return "never" if seconds == inf else f"{seconds * 1000:,.0f} ms"
 
 
 def _targets(results: Results) -> Table:

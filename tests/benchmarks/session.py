@@ -84,7 +84,7 @@ class Session:
         self.results = Results()
 
     def play(self) -> Results:
-        """Do every step for which there is time; a contender whose output is wrong is not measured."""
+        """Do every step for which there is time; a contender whose output is wrong is not measured. Ctrl-C ends it in order."""
         started = time.monotonic()
         done: list[tuple[Step, float]] = []
         for number, step in enumerate(self._steps, 1):
@@ -93,16 +93,22 @@ class Session:
             if step.contender in self._unfit:
                 continue
             if self._budget is not None and began - started + expected_seconds(step, done) > self._budget:
-                self.results.left_out.append(what)
+                self.results.left_out.append(f"{what} (the time is over)")
                 continue
-            with self._console.status(f"{number}/{len(self._steps)}  {what} …"):
-                told = self._take(step)
+            try:
+                with self._console.status(f"{number}/{len(self._steps)}  {what} …"):
+                    told = self._take(step)
+            except KeyboardInterrupt:
+                self.results.left_out += [f"{self._named(each)} (stopped)" for each in self._steps[number - 1 :]]
+                break
             done.append((step, time.monotonic() - began))
-            left = sum(expected_seconds(each, done) for each in self._steps[number:] if each.contender not in self._unfit)
-            if self._budget is not None:
-                left = min(left, max(0.0, self._budget - (time.monotonic() - started)))
+            left = self._left(number, done, time.monotonic() - started)
             self._console.print(f"{number:>4}/{len(self._steps)}  {what}: {told}  [dim]({left / 60:.1f} min left)[/dim]")
         return self.results
+
+    def _left(self, taken: int, done: Sequence[tuple[Step, float]], elapsed: float) -> float:
+        left = sum(expected_seconds(each, done) for each in self._steps[taken:] if each.contender not in self._unfit)
+        return left if self._budget is None else min(left, max(0.0, self._budget - elapsed))
 
     def _named(self, step: Step) -> str:
         kinds = {

@@ -122,7 +122,7 @@ def field_of(
         versions |= found.versions
         taking_part += [
             Contender(
-                guest.name if guest.promise == EXACTLY_ONCE else f"{guest.name}, {guest.promise}",
+                guest.name,
                 found.command(job.task),
                 job,
                 guest.promise,

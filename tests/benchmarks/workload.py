@@ -15,7 +15,17 @@ from tests.support.kafka_records import partition_of
 from tests.support.orders import Fed
 from tests.support.topics import Countdown, TookTooLong, bare_consumer, create_topic, delete_topics
 
-PARTITIONS: Final = {"orders": 8, "orders-priced": 8, "sku-demand": 5, "sku-totals": 5, "orders-dlq": 8, "bench-out": 8}
+WARM: Final = "bench-warm"
+"""Takes what a generator sends to get its connections; nobody reads it."""
+PARTITIONS: Final = {
+    "orders": 8,
+    "orders-priced": 8,
+    "sku-demand": 5,
+    "sku-totals": 5,
+    "orders-dlq": 8,
+    "bench-out": 8,
+    WARM: 1,
+}
 CUSTOMERS: Final = 2_000
 SKUS: Final = 300
 NOTES: Final = 64

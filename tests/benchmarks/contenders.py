@@ -57,6 +57,7 @@ class Field:
     skipped: dict[str, str] = field(default_factory=dict)
     """Why, by name."""
     versions: dict[str, str] = field(default_factory=dict)
+    """What a guest is made of, by its name."""
 
 
 def _ledger(bootstrap: str, app_id: str) -> None:
@@ -119,7 +120,7 @@ def field_of(
         if isinstance(found, Missing):
             skipped[guest.name] = found.why
             continue
-        versions |= found.versions
+        versions[guest.name] = ", ".join(f"{package} {version}" for package, version in found.versions.items())
         taking_part += [
             Contender(
                 guest.name,

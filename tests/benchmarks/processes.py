@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ import psutil
 from tests.benchmarks.contenders import Contender
 from tests.support.process_cost import cpu_seconds, peak_rss_bytes
 from tests.support.topics import TookTooLong
-from tests.support.workers import ROOT
+from tests.support.workers import BOUND_TO_US, ROOT
 
 STOP: Final = 30.0
 
@@ -40,14 +40,15 @@ class Running:
         return int(sum(_of_living(peak_rss_bytes, self._pids())))
 
     def _pids(self) -> list[int]:
+        self.require_alive("when it was looked at")
         own = psutil.Process(self._process.pid)
         return [own.pid, *(child.pid for child in own.children(recursive=True))]
 
 
-def _of_living(cost: object, pids: list[int]) -> Iterator[float]:
+def _of_living(cost: Callable[[int], float], pids: list[int]) -> Iterator[float]:
     for pid in pids:
         try:
-            yield cost(pid)  # type: ignore[operator]
+            yield cost(pid)
         except (FileNotFoundError, LookupError):
             continue
 
@@ -68,7 +69,7 @@ def running(contender: Contender, *, bootstrap: str, app_id: str, home: Path, co
     home.mkdir(parents=True, exist_ok=True)
     with (home / f"{app_id}.log").open("wb") as log:
         process = subprocess.Popen(
-            contender.command,
+            [*BOUND_TO_US, *contender.command],
             cwd=ROOT,
             env=plain | settings,
             stdin=subprocess.DEVNULL,
@@ -87,23 +88,15 @@ def running(contender: Contender, *, bootstrap: str, app_id: str, home: Path, co
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(STOP)
-    except subprocess.TimeoutExpired:
-        _kill_session(process.pid)
-    else:
-        _kill_session(process.pid)  # a child that outlives its parent would run beside the next contender
+    # Also what it started: a child that outlives its parent would run beside the next contender.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:
         raise TookTooLong(f"process {process.pid} does not end") from None
-
-
-def _kill_session(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -46,7 +46,7 @@ def settings_of(plan: Plan, field: Field, *, rounds: int, seconds: float) -> dic
             settings[package] = version(package)
         except PackageNotFoundError:
             settings[package] = "unknown (not installed as a package)"
-    return settings | field.versions
+    return settings | {name: f"({versions})" for name, versions in field.versions.items()}
 
 
 def show(console: Console, field: Field, results: Results) -> None:

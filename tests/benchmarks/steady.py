@@ -8,6 +8,7 @@ Both processes and the caller read the machine's one monotonic clock.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from array import array
 from collections.abc import Callable, Iterator
@@ -110,6 +111,7 @@ def side(work: Callable[[Connection, Stream], None], stream: Stream) -> Iterator
 
 def send_steadily(pipe: Connection, stream: Stream) -> None:
     """Say `ready`, take the start's moment, send each record when it is due, answer with `Sent`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle
     sent = Sent(0.0, 0.0, array("q"), array("q"), array("d"))
     refused: list[KafkaError] = []
 
@@ -157,6 +159,7 @@ def send_steadily(pipe: Connection, stream: Stream) -> None:
 
 def read_steadily(pipe: Connection, stream: Stream) -> None:
     """Say `ready` at the end of the topic, take the moment of giving up, answer with `Read` once every record came."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     options: dict[str, Any] = {"enable.partition.eof": False}
     consumer = bare_consumer(stream.bootstrap, **options)
     topic = stream.ends_in

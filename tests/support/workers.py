@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).parents[2]
 FAUST: Final = Path(sys.executable).with_name("faust")
 WORKER: Final = (str(FAUST), "-A", "streamapp", "worker", "-l", "info")
 # Kept through exec, so the pid is the worker's own. It dies when the thread that started it ends: start it on the main one.
-_BOUND_TO_US: Final = ("setpriv", "--pdeathsig", "KILL") if which("setpriv") else ()
+BOUND_TO_US: Final = ("setpriv", "--pdeathsig", "KILL") if which("setpriv") else ()
 CRASH_AT: Final = "STREAMAPP_TEST_CRASH_AT"
 CLEAN_STOP: Final = 25.0
 """Seconds: the contract's 10 plus the attempt timeout of a call in hand, and some for a busy machine."""
@@ -76,7 +76,7 @@ class Worker:
             log.flush()
             # Its own session: a Ctrl-C at the terminal is ours to handle, in our order.
             self._process = subprocess.Popen(
-                [*_BOUND_TO_US, *self.command] if self.bound else self.command,
+                [*BOUND_TO_US, *self.command] if self.bound else self.command,
                 cwd=self.cwd,
                 env=whole,
                 stdin=subprocess.DEVNULL,

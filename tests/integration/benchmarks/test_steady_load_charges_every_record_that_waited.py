@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.benchmarks.contenders import FLOOR, Contender
 from tests.benchmarks.jobs import DEDUPE
-from tests.benchmarks.latency import WARM_UP, latencies
+from tests.benchmarks.latency import WARM_LOAD, WARM_UP, latencies
 from tests.benchmarks.measure import Plan
 from tests.support.tampered_copy import STALL
 
@@ -17,7 +17,7 @@ SECONDS = 2.5
 
 
 def test_a_standstill_shows_in_every_record_that_was_due_meanwhile(bootstrap: str, tmp_path: Path) -> None:
-    early = round(RATE * LOAD * WARM_UP) + round(RATE * LOAD * SECONDS * 0.1)
+    early = round(RATE * WARM_LOAD * WARM_UP) + round(RATE * LOAD * SECONDS * 0.1)
     command = (sys.executable, "-m", "tests.support.tampered_copy", "stalls", str(early))
     contender = Contender(FLOOR, command, DEDUPE, dedupes=False)
     plan = Plan(bootstrap=bootstrap, home=tmp_path, records=1_000, resent=0.0, warm_up=100, commit_interval=0.05)

@@ -25,7 +25,11 @@ class Guest:
 
     def prepare(self, console: Console) -> Installed | Missing:
         self.asked += 1
-        return Missing(self.missing) if self.missing else Installed({job: ("run", job) for job in self.jobs}, {"guest": "1.2"})
+        return (
+            Missing(self.missing)
+            if self.missing
+            else Installed({job: ("run", job) for job in self.jobs}, {"guest": "1.2", "rocksdict": "0.1"})
+        )
 
     def group(self, app_id: str) -> str:
         return f"theirs-{app_id}"
@@ -59,7 +63,7 @@ def test_a_guest_takes_part_where_it_can_do_the_task_whatever_the_size_of_the_re
     assert theirs[0].group("app") == "theirs-app"
     assert theirs[0].share(400_000) == 20_000
     assert theirs[0].promise == "at least once"
-    assert field.versions == {"guest": "1.2"}
+    assert field.versions == {"Guest": "guest 1.2, rocksdict 0.1"}
 
 
 def test_a_guest_that_cannot_be_had_is_skipped_with_the_reason() -> None:

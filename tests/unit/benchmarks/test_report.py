@@ -19,7 +19,7 @@ from tests.benchmarks.session import Results
 from tests.support.bench_results import contender, latency, runs
 
 OURS, LOOP, ALONE = contender("dedupe", STREAMAPP), contender("dedupe", YARDSTICK), contender("await", STREAMAPP)
-FIELD = Field((OURS, LOOP, ALONE), {"Guest": "no JDK is at hand"}, {"guest": "1.2"})
+FIELD = Field((OURS, LOOP, ALONE), {"Guest": "no JDK is at hand"}, {"Guest": "guest 1.2, rocksdict 0.1"})
 RESULTS = Results(
     figures={OURS: runs(45_000, 50_000), LOOP: runs(50_000, 50_000), ALONE: runs(20_000)},
     latencies={OURS: [latency(0.1), latency(0.5, p99=inf, keeps_up=False)]},
@@ -64,7 +64,8 @@ def test_settings_tell_every_size_and_version(tmp_path: Path) -> None:
     plan = Plan(bootstrap="nowhere", home=tmp_path, records=400_000, resent=0.03, warm_up=40_000)
     settings = settings_of(plan, FIELD, rounds=3, seconds=4.0)
     assert settings["records"] == "400,000"
-    assert settings["guest"] == "1.2"
+    assert settings["Guest"] == "(guest 1.2, rocksdict 0.1)"
+    assert settings["rocksdict"] != "0.1"
     assert {"cores", "Python", "librdkafka", "confluent-kafka", "rocksdict", "commit interval", "runs"} <= set(settings)
 
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tests.benchmarks.asyncio_alone import awaits_a_second
 from tests.benchmarks.contenders import YARDSTICK, Contender, Field
-from tests.benchmarks.jobs import Job
+from tests.benchmarks.jobs import AWAIT, Job
 from tests.benchmarks.latency import LOADS, Latency
 from tests.benchmarks.measure import Figures, Plan
 from tests.benchmarks.session import Results
@@ -41,6 +42,8 @@ def settings_of(plan: Plan, field: Field, *, rounds: int, seconds: float) -> dic
         "Python": platform.python_version(),
         "librdkafka": confluent_kafka.libversion()[0],
     }
+    if any(one.job is AWAIT for one in field.contenders):
+        settings["100 awaits of 5 ms at a time by asyncio alone"] = f"{awaits_a_second():,.0f}/s"
     for package in PACKAGES:
         try:
             settings[package] = version(package)

@@ -39,6 +39,10 @@ BEHIND: Final = 1.0
 """Seconds, beside the commit interval, after which the last record is taken for a sign that the contender does not keep up."""
 
 
+LATE: Final = 0.1
+"""Seconds after which a generator's own lateness makes the figures its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Latency:
     """At one load. Seconds; `inf` where a record did not come while the reader waited."""
@@ -59,6 +63,10 @@ class Latency:
     """Seconds that the generator itself was late, at most."""
     around_cpu_seconds: float
     """What generator and reader cost, on the cores that the contender and the broker use."""
+
+    @property
+    def is_the_generators(self) -> bool:
+        return self.generator_late > LATE
 
     def as_json(self) -> dict[str, float | None]:
         return {name: None if value == inf else value for name, value in asdict(self).items()}

@@ -116,7 +116,7 @@ def _cells(found: list[Latency]) -> Iterator[str]:
             yield UNKNOWN
             continue
         values = " / ".join(milliseconds(value).removesuffix(" ms") for value in (each.p50, each.p95, each.p99))
-        yield values if each.keeps_up else f"{values} *"
+        yield f"{values} †" if each.is_the_generators else values if each.keeps_up else f"{values} *"
 
 
 def milliseconds(seconds: float | None) -> str:

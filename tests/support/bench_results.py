@@ -24,7 +24,9 @@ def rates(*per_second: float) -> list[tuple[int, Figures]]:
     return [(number, figures(rate=each)) for number, each in enumerate(per_second, 1)]
 
 
-def latency(load: float = 0.1, *, p50: float = 0.05, p99: float = 0.14, keeps_up: bool = True) -> Latency:
+def latency(
+    load: float = 0.1, *, p50: float = 0.05, p99: float = 0.14, keeps_up: bool = True, generator_late: float = 0.001
+) -> Latency:
     return Latency(
         load=load,
         rate=load * 40_000,
@@ -36,6 +38,6 @@ def latency(load: float = 0.1, *, p50: float = 0.05, p99: float = 0.14, keeps_up
         commit_p50=0.06,
         commit_p99=None,
         keeps_up=keeps_up,
-        generator_late=0.001,
+        generator_late=generator_late,
         around_cpu_seconds=0.4,
     )

@@ -23,7 +23,7 @@ OURS, LOOP, ALONE = contender("dedupe", STREAMAPP), contender("dedupe", YARDSTIC
 FIELD = Field((OURS, LOOP, ALONE), {"Guest": "no JDK is at hand"}, {"Guest": "guest 1.2, rocksdict 0.1"})
 RESULTS = Results(
     figures={OURS: runs(45_000, 50_000), LOOP: runs(50_000, 50_000), ALONE: runs(20_000)},
-    latencies={OURS: [latency(0.1), latency(0.5, p99=inf, keeps_up=False)]},
+    latencies={OURS: [latency(0.1), latency(0.5, p99=inf, keeps_up=False)], LOOP: [latency(0.9, generator_late=0.3)]},
     failures=["run 1/2, dedupe, Guest: lacks 1 records"],
     left_out=["latency, dedupe, hand-written loop (the time is over)"],
 )
@@ -44,11 +44,15 @@ def row(lines: list[str], first: str, nth: int = 0) -> list[str]:
 
 def test_a_job_shows_each_contender_beside_the_yardstick(shown: list[str]) -> None:
     assert row(shown, STREAMAPP)[1:] == ["40,000 ±0%", "47,500 ±5%", "0.95", "80", "3.0 s", "60 ms", "unknown"]
-    assert row(shown, YARDSTICK)[1:] == ["40,000 ±0%", "50,000 ±0%", "1.00", "80", "3.0 s", "unknown", "unknown"]
+    assert row(shown, YARDSTICK)[1:] == ["40,000 ±0%", "50,000 ±0%", "1.00", "80", "3.0 s", "60 ms", "unknown"]
 
 
 def test_latencies_show_what_never_came_and_what_was_not_measured(shown: list[str]) -> None:
     assert row(shown, STREAMAPP, 1)[1:] == ["40,000/s", "50 / 140 / 140", "50 / never / never *", "unknown"]
+
+
+def test_a_latency_that_is_the_generators_own_is_marked(shown: list[str]) -> None:
+    assert row(shown, YARDSTICK, 1)[1:] == ["40,000/s", "unknown", "unknown", "50 / 140 / 140 †"]
 
 
 def test_a_job_without_a_yardstick_has_no_ratio(shown: list[str]) -> None:

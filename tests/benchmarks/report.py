@@ -97,7 +97,11 @@ def _throughput(job: Job, found: Mapping[Contender, list[tuple[int, Figures]]], 
 
 def _latency(job: Job, found: Mapping[Contender, list[Latency]]) -> Table:
     title = f"{job.name}: ms from produced to visible (read_committed), p50 / p95 / p99, at a share of the contender's own rate"
-    caption = f"* does not keep up with the load; reader and generator cost up to {max(each.around_cpu_seconds for runs in found.values() for each in runs):.1f} s of CPU each load"
+    around = max(each.around_cpu_seconds for runs in found.values() for each in runs)
+    caption = (
+        "* does not keep up with the load   † the generator did not: says nothing of the contender\n"
+        f"reader and generator cost up to {around:.1f} s of CPU at a load, on the same cores"
+    )
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("")
     table.add_column("own rate", justify="right")

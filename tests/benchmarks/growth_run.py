@@ -12,8 +12,8 @@ from typing import Final
 import psutil
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from tests.benchmarks.contenders import OutputWrong, order_id_of
-from tests.benchmarks.workload import Load, small_orders
+from tests.benchmarks.checking import OutputWrong, order_id_of
+from tests.benchmarks.workload import Load, some_orders
 from tests.support.kafka_records import partition_of
 from tests.support.orders import Fed
 from tests.support.process_cost import cpu_seconds, peak_rss_bytes
@@ -133,7 +133,7 @@ class Tally:
 def _chunk(tally: Tally, shape: Shape, count: int, *, first: int, seed: int) -> Iterator[Fed]:
     """Yield `count` records, and note what is to come of them: each id once."""
     ids: set[bytes] = set()
-    for fed in small_orders(count, seed=seed, resent=0.03, first_id=first):
+    for fed in some_orders(count, seed=seed, resent=0.03, first_id=first):
         ids.add(fed.value or b"")
         yield fed._replace(partition=partition_of(fed.key or b"", shape.partitions))
     for value in ids:

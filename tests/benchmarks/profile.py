@@ -23,7 +23,7 @@ from rich.table import Table
 
 from streamapp.broker import Broker, BrokerConfig
 from streamapp.broker import Profile as BrokerProfile
-from tests.benchmarks.contenders import CONTENDERS, Contender
+from tests.benchmarks.contenders import EXACTLY_ONCE, OWN, STREAMAPP, Contender
 from tests.benchmarks.measure import Figures, Plan, run
 from tests.benchmarks.profile_probe import NOTES
 from tests.benchmarks.profile_stages import MAIN, Profile, Snapshot, between, window
@@ -57,7 +57,7 @@ class Profiled:
 def main(jobs: Sequence[str], records: int, warm_up: int, commit_interval: float, json_file: Path) -> None:
     """Profile the worker."""
     console = Console(width=None if sys.stdout.isatty() else 110)
-    ours = [one for one in CONTENDERS if one.name == "streamapp" and one.job.name in (jobs or [*STAGES])]
+    ours = [one for one in OWN if one.name == STREAMAPP and one.job.name in (jobs or [*STAGES]) and one.promise == EXACTLY_ONCE]
     found: list[Profiled] = []
     with tempfile.TemporaryDirectory(prefix="streamapp-profile-") as temporary:
         home = Path(temporary)

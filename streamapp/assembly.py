@@ -67,7 +67,8 @@ class RestoringStores:
         self._restorer = restorer
         self._stores = stores
         self._tables = {table.name: table for table in tables}
-        self._tasks: dict[tuple[str, int], RestoreTask] = {}
+        self._tasks: dict[Future[Store], RestoreTask] = {}
+        """What is under way, by what `begin` returned."""
         self._failures: dict[tuple[str, int], str] = {}
         """Why the last try of a restore that is to be tried again failed."""
         self._lock = threading.Lock()
@@ -79,8 +80,7 @@ class RestoringStores:
 
         def done(outcome: RestoreOutcome) -> None:
             with self._lock:
-                if self._tasks.get((table, number)) is task:
-                    del self._tasks[table, number]
+                self._tasks.pop(restored, None)
                 self._failures.pop((table, number), None)
                 if outcome.failure is not None:
                     self._failures[table, number] = str(outcome.failure)
@@ -96,15 +96,18 @@ class RestoringStores:
             open=lambda: self._stores(table).open(table, number, changelog_id),
             delete_retention=self.topology.tombstones_kept[changelog],
         )
-        self.cancel(table, number)
         with self._lock:
-            self._tasks[table, number] = task
+            earlier = [restore for restore, other in self._tasks.items() if other.changelog == task.changelog]
+        for restore in earlier:
+            self.cancel(restore)
+        with self._lock:
+            self._tasks[restored] = task
         self._restorer.restore(task, done)
         return restored
 
-    def cancel(self, table: str, number: int) -> None:
+    def cancel(self, restore: Future[Store]) -> None:
         with self._lock:
-            task = self._tasks.pop((table, number), None)
+            task = self._tasks.pop(restore, None)
         if task is not None:
             self._restorer.cancel(task)
 

@@ -40,11 +40,11 @@ class TableRestore(Protocol):
     """Opens a table partition's store and brings it up to its changelog's high watermark."""
 
     def begin(self, table: str, number: int) -> Future[Store]:
-        """Restore from where the store stands. The future raises what the disk or the broker said for good."""
+        """Restore from where the store stands, in place of one that is under way. The future raises what disk or broker said for good."""
         ...
 
-    def cancel(self, table: str, number: int) -> None:
-        """Stop it; afterwards it writes no more. One that is not under way is no error."""
+    def cancel(self, restore: Future[Store]) -> None:
+        """Stop the one that `begin` returned; afterwards it writes no more. One that is not under way any more is no error."""
         ...
 
 
@@ -426,12 +426,13 @@ class Group:
             if self._is_in_flight(spec.name, number):
                 await asyncio.sleep(0.005)  # a condition of the transaction thread's, which has a deadline for it
                 continue
-            restoring = asyncio.wrap_future(self._restore.begin(spec.name, number))
+            restore = self._restore.begin(spec.name, number)
+            restoring = asyncio.wrap_future(restore)
             try:
                 while not restoring.done():
                     await asyncio.wait({restoring}, timeout=0.25)
                     if lane not in alive():
-                        await self._loop.run_in_executor(self._giving, self._restore.cancel, spec.name, number)
+                        await self._loop.run_in_executor(self._giving, self._restore.cancel, restore)
                         restoring.cancel()
                         return
                 store = restoring.result()

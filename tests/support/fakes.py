@@ -544,7 +544,7 @@ class FakeRestore:
     def __init__(self, broker: FakeBroker, changelogs: Mapping[str, str]) -> None:
         self.stores: dict[tuple[str, int], FakeStore] = {}
         self.begun: list[tuple[str, int]] = []
-        self.cancelled: list[tuple[str, int]] = []
+        self.cancelled: list[Future[Store]] = []
         self.hold = threading.Event()
         """Cleared by a test that wants restores to wait."""
         self.hold.set()
@@ -556,8 +556,8 @@ class FakeRestore:
         self.begun.append((table, number))
         return self._pool.submit(self._restore, table, number)
 
-    def cancel(self, table: str, number: int) -> None:
-        self.cancelled.append((table, number))
+    def cancel(self, restore: Future[Store]) -> None:
+        self.cancelled.append(restore)
 
     def close(self) -> None:
         self.hold.set()

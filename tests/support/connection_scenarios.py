@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.support.ledger import DEMAND, DLQ, ORDERS
-from tests.support.ordered_faults import Api, HeldBack, Loss, LostReply, NoBrokers, Request
+from tests.support.ordered_faults import Api, HeldBack, Loss, LostReply, Request
 from tests.support.proxied_run import ProxiedRun
 from tests.support.topics import wait_until
 
@@ -40,10 +40,10 @@ def blackholes(run: ProxiedRun, rounds: int, holes: tuple[float, ...] = HOLES) -
 def no_broker_is_named(run: ProxiedRun, rounds: int) -> None:
     """Each client asks for metadata and is told of no broker, as by one that its controller holds for dead: it asks nobody again."""
     readers = {f"{run.job.app_id}-{name}-{topic}" for name in run.names for topic in (ORDERS, DEMAND, DLQ)}
-    for number in range(rounds):
-        emptied = run.line.proxy.no_brokers(times=1_000_000)
+    for _ in range(rounds):
 
-        def strike(emptied: NoBrokers = emptied) -> None:
+        def strike() -> None:
+            emptied = run.line.proxy.no_brokers(times=1_000_000)
             run.line.proxy.cut()  # who connects anew asks anew
             wait_until(
                 lambda: readers <= emptied.clients,
@@ -51,14 +51,14 @@ def no_broker_is_named(run: ProxiedRun, rounds: int) -> None:
                 every=0.01,
                 why=lambda: f"only {emptied.clients} were told of no broker",
             )
+            emptied.times = 0
 
+        workers = [run.job.workers[name] for name in run.names]
+        before = {worker: worker.log_text().count(RENEWED) for worker in workers}
         run.strike(strike)
-        emptied.times = 0
-        run.landed(inside=False, times=0)
-        for name in run.names:
-            worker = run.job.workers[name]
+        for worker in workers:
             wait_until(
-                lambda worker=worker, due=number + 1: worker.log_text().count(RENEWED) >= due,  # type: ignore[misc]  # bound now
+                lambda worker=worker, before=before[worker]: worker.log_text().count(RENEWED) > before,  # type: ignore[misc]  # bound now
                 deadline=60,
                 why=lambda worker=worker: f"its deaf consumers are kept\n{worker.tail()}",  # type: ignore[misc]  # bound now
             )

@@ -30,7 +30,13 @@ def named_paths(document: str) -> list[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_file_that_is_named_exists(document: str) -> None:
-    missing = [path for path in named_paths(document) if not ((ROOT / path).exists() or (ROOT / "streamapp" / path).exists())]
+    missing = [
+        path
+        for path in named_paths(document)
+        if not (
+            (ROOT / path).exists() or (ROOT / "streamapp" / path).exists() or path.startswith("build/")
+        )  # what runs leave there
+    ]
     assert missing == []
 
 

@@ -143,6 +143,7 @@ class Restorer:
                 if not self._restores:
                     if not self._changed.wait(IDLE if self._reader else None):
                         self._lose_reader()
+                        give_back()  # what consumers, stores and readers that went with a rebalance have freed, in pieces
                     continue
                 due = min((r.retry_at for r in self._restores.values() if r.state is RestoreState.ASKING), default=None)
                 left = 0.0 if due is None or self._reading else due - self._clock.monotonic()

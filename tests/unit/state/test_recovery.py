@@ -501,14 +501,16 @@ def test_a_listener_that_raises_costs_nobody_else(bench: Bench, caplog: pytest.L
     assert "in a listener" in caplog.text
 
 
-def test_idle_connections_are_closed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_connections_are_closed_and_memory_is_given_back_behind_them(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bool] = []
     monkeypatch.setattr(recovery, "IDLE", 0.01)
+    monkeypatch.setattr(recovery, "give_back", lambda: given.append(bench.reader.closed))
     bench.restore()
     bench.outcome()
     deadline = Deadline.after(10)
-    while not bench.reader.closed and not deadline.passed:
+    while not given and not deadline.passed:
         threading.Event().wait(0.002)
-    assert bench.reader.closed
+    assert given == [True]
     bench.restore(P1)
     assert (bench.outcome().failure, bench.made) == (None, 2)
 

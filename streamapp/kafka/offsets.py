@@ -77,16 +77,14 @@ class _Asking:
         self._config = dict(config)
         self._clock = SystemClock()
         self._consumer = self._new()
-        self._answered_at = 0.0
-        """When it was last answered, made anew, or asked after that."""
-        self._is_waiting = False
+        self._waiting_since: float | None = None
+        """Since when the present consumer was asked without an answer; None while the last question had one."""
 
     def answer(self, what: str, question: Callable[[Consumer, float], T | None], deadline: Deadline) -> T:
         """Return what the broker answers to `question`, which is given the consumer and the seconds it may take. Raises DeadlinePassed."""
-        if not self._is_waiting:
-            self._answered_at = self._clock.monotonic()
         while True:
-            self._is_waiting = True
+            if self._waiting_since is None:
+                self._waiting_since = self._clock.monotonic()
             trouble: KafkaException | None = None
             try:
                 self._consumer.poll(0)  # hands over log lines, which would pile up
@@ -94,12 +92,12 @@ class _Asking:
             except KafkaException as failure:
                 trouble, answer = failure, None
             if answer is not None:
-                self._is_waiting = False
+                self._waiting_since = None
                 return answer
-            if self._clock.monotonic() - self._answered_at >= DEAF_AFTER:
+            if self._clock.monotonic() - self._waiting_since >= DEAF_AFTER:
                 self._consumer.close()
                 self._consumer = self._new()
-                self._answered_at = self._clock.monotonic()
+                self._waiting_since = None
             if deadline.passed:
                 raise DeadlinePassed(f"{what}: {trouble or 'the broker did not answer in time'}") from trouble
             if trouble is not None:

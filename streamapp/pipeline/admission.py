@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from streamapp.clock import Clock
@@ -15,7 +15,6 @@ from streamapp.records import Outgoing
 
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
-    from streamapp.pipeline.overlay import TablePartition
     from streamapp.pipeline.savepoint import Savepoint
 
 OUTBOX_BOUND = 10_000
@@ -69,24 +68,12 @@ class Admission:
             if lane.number != savepoint.number or not lane.running:
                 return False
             unit = self.unit
-            if lane not in unit.lanes or self._counts or self.isolating or unit.sifted:
+            if lane not in unit.lanes or self._counts or self.isolating:
                 self._offset(lane, next_offset)
-                self._merge(savepoint)
             else:
-                # What these two come to for most records, without their calls: a quarter of a microsecond.
                 unit.lanes[lane] = lane.next_offset = next_offset
                 unit.records += 1
-                if savepoint.mark is not None:
-                    partition, key, mark = savepoint.mark
-                    partition.open[key] = mark
-                    unit.dirty[partition] = None
-                    unit.size_bytes += 64 + len(key) + len(mark)
-                    if unit.size_bytes >= self._overlay_max_bytes:
-                        self._commit_full()
-                elif savepoint.writes is not None:
-                    self._write(unit, savepoint.writes)
-                if savepoint.outputs is not None:
-                    self._send(savepoint, savepoint.outputs)
+            self._merge(savepoint)
         lane.line.holder = None
         return True
 
@@ -137,28 +124,30 @@ class Admission:
         unit = self.unit
         if self.isolating:
             unit.sifted = True
-        if (writes := savepoint.all_writes()) is not None:
-            self._write(unit, writes)
+        if savepoint.mark is not None and not unit.sifted:
+            partition, key, mark = savepoint.mark
+            partition.open[key] = mark
+            unit.dirty[partition] = None
+            self._grown(unit, 64 + len(key) + len(mark))
+        elif (writes := savepoint.all_writes()) is not None:
+            size = 0
+            for (partition, key), value in writes.items():
+                partition.open[key] = value
+                unit.dirty[partition] = None
+                size += len(key) + (64 if value is None else 64 + len(value))
             if unit.sifted:
                 unit.writers.update(dict.fromkeys(writes, savepoint))
+            self._grown(unit, size)
         if savepoint.outputs is not None:
             self._send(savepoint, savepoint.outputs)
 
-    def _write(self, unit: UnitOfWork, writes: Mapping[tuple[TablePartition, bytes], bytes | None]) -> None:
-        size = 0
-        for (partition, key), value in writes.items():
-            partition.open[key] = value
-            unit.dirty[partition] = None
-            size += len(key) + (64 if value is None else 64 + len(value))
+    def _grown(self, unit: UnitOfWork, size: int) -> None:
+        """The unit's overlay took `size` bytes more; at its bound it is committed."""
         unit.size_bytes += size
         if unit.size_bytes >= self._overlay_max_bytes:
-            self._commit_full()
-
-    def _commit_full(self) -> None:
-        """The unit's overlay is at its bound."""
-        self._commit_by(0.0)
-        if self.flight is not None:
-            self._close_gate("overlay full")
+            self._commit_by(0.0)
+            if self.flight is not None:
+                self._close_gate("overlay full")
 
     def _send(self, savepoint: Savepoint, outputs: list[Outgoing]) -> None:
         """Give outputs to the producer at once where the transaction is open, else keep them in order for it."""

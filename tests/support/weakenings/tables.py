@@ -224,13 +224,8 @@ TABLES: Final = {
         edits=(
             Edit(
                 "pipeline.admission",
-                "                    if unit.size_bytes >= self._overlay_max_bytes:\n",
-                "                    if False:\n",
-            ),
-            Edit(
-                "pipeline.admission",
-                "        unit.size_bytes += size\n        if unit.size_bytes >= self._overlay_max_bytes:\n",
-                "        unit.size_bytes += size\n        if False:\n",
+                "        if unit.size_bytes >= self._overlay_max_bytes:\n",
+                "        if False:\n",
             ),
         ),
         test=f"{UNIT}/test_restores.py::test_an_overlay_at_its_bound_is_committed_early",

@@ -129,8 +129,8 @@ class SourceListener(Protocol):
         """These are somebody else's already; nothing of them may be committed."""
         ...
 
-    def numbered(self, source: PartitionSource, numbers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> None:
-        """These lanes begin anew under these numbers, at these offsets; called between two polls, with the seek."""
+    def numbered(self, source: PartitionSource, numbers: Mapping[Partition, int]) -> None:
+        """These lanes begin anew under these numbers; called between two polls, with the seek, before the future of `open` is done."""
         ...
 
     def fetched(self, source: PartitionSource, batches: Sequence[Fetched]) -> None:

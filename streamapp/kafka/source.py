@@ -380,7 +380,7 @@ class KafkaSource:
         told = {where: numbers[where] for where in wanted}
         self._open.update(wanted)
         self._paused.difference_update(wanted)
-        self._listener.numbered(self, told, wanted)
+        self._listener.numbered(self, told)
         consumer.resume(rows)
         self._fetch_now(consumer, rows)
         return told

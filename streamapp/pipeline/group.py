@@ -10,12 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streamapp.clock import Deadline
 from streamapp.errors import DeadlinePassed, StreamAppError, UnitAborted
 from streamapp.events import Event, log_event
-from streamapp.pipeline.lane import NO_POSITION, Inlet, Lane, LaneState, Line
+from streamapp.pipeline.lane import NO_POSITION, Inlet, Lane, LaneState, Line, Return
 from streamapp.pipeline.overlay import TablePartition
 from streamapp.records import Partition
 
@@ -158,13 +159,12 @@ class Group:
         )
         self._on_loop(self._gone, lanes, "lost")
 
-    def numbered(self, source: PartitionSource, numbers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> None:
+    def numbered(self, source: PartitionSource, numbers: Mapping[Partition, int]) -> None:
         with self._admission.lock:
             for partition, number in numbers.items():
                 if (lane := self.lanes.get(partition)) is not None:
                     lane.number = number
                     lane.running = False
-        self._on_loop(self._opened, dict(numbers), dict(positions))
 
     def fetched(self, source: PartitionSource, batches: Sequence[Fetched]) -> None:
         with self._admission.lock:
@@ -252,17 +252,31 @@ class Group:
 
     def rewind(self) -> None:
         """Seek every lane that stands back to its committed offset; the poll threads do it, nobody waits for them."""
-        positions: dict[PartitionSource, dict[Partition, int]] = {}
+        rewind = Return()
         with self._admission.lock:
-            for partition, lane in self.lanes.items():
-                if lane.state is LaneState.REWINDING and lane.committed is not None:
-                    positions.setdefault(lane.source, {})[partition] = lane.committed
-        for source, wanted in positions.items():
-            source.open(wanted)
+            lanes = [lane for lane in self.lanes.values() if lane.state is LaneState.REWINDING]
+            for lane in lanes:
+                lane.returns_by = rewind
+        self._open(lanes, rewind)
 
     def recover_all(self) -> None:
         """Ask the broker what became of the unit: committed offsets and the changelogs' tails, then rewind. Any thread."""
+        self.stop_admission()  # one that came back meanwhile has read tables that are to be restored
         self._on_loop(lambda: self._recover_soon([lane for lane in self.lanes.values() if lane.state is LaneState.REWINDING]))
+
+    def _open(self, lanes: Sequence[Lane], way: Return) -> None:
+        """Seek lanes to their committed offsets and have them run, unless they return another way by then."""
+        positions: dict[PartitionSource, dict[Partition, int]] = {}
+        for lane in lanes:
+            if lane.committed is not None:
+                positions.setdefault(lane.source, {})[lane.partition] = lane.committed
+        for source, wanted in positions.items():
+            source.open(wanted).add_done_callback(partial(self._sought, way, wanted))
+
+    def _sought(self, way: Return, positions: Mapping[Partition, int], numbers: Future[dict[Partition, int]]) -> None:
+        """On the poll thread, before its next poll. A source that refused has lost its partitions, and said so."""
+        if not numbers.cancelled() and numbers.exception() is None:
+            self._on_loop(self._opened, way, numbers.result(), positions)
 
     # --- on the loop
 
@@ -303,11 +317,15 @@ class Group:
     def _recover_soon(self, lanes: Sequence[Lane]) -> None:
         if not lanes or self._ending:
             return
+        recovery = Return()
         with self._admission.lock:
-            alive = [lane for lane in lanes if lane.state is not LaneState.CLOSED]
+            # Lines, whole: a restore writes beside nobody, and whoever was bringing one of their lanes back leaves it to this.
+            whole = dict.fromkeys(other for lane in lanes for other in (lane, *lane.line.lanes))
+            alive = [lane for lane in whole if lane.state is not LaneState.CLOSED]
             for lane in alive:
                 lane.move(LaneState.RESTORING)
-        task = self._loop.create_task(self._recover(alive), name="recover " + " ".join(str(lane) for lane in alive))
+                lane.returns_by = recovery
+        task = self._loop.create_task(self._recover(alive, recovery), name="recover " + " ".join(str(lane) for lane in alive))
         self._recoveries.add(task)
         task.add_done_callback(self._recovered)
 
@@ -316,35 +334,31 @@ class Group:
         if not task.cancelled() and (failure := task.exception()) is not None:
             self._events.source_broken(None, failure if isinstance(failure, Exception) else RuntimeError(repr(failure)))  # type: ignore[arg-type]  # no one source's fault
 
-    async def _recover(self, lanes: Sequence[Lane]) -> None:
-        """Restore `lanes` and open them.
+    async def _recover(self, lanes: Sequence[Lane], recovery: Return) -> None:
+        """Restore `lanes` and open them, those that nobody else brings back or has closed by then.
 
-        1 committed  the inputs' committed offsets: waits for the old owner's transaction to settle
+        1 committed  the inputs' committed offsets: waits for our own unit under way, and the old owner's transaction, to settle
         2 restore    then each table partition up to its changelog's high watermark, read anew
         3 open       seek to the committed offset, under a new lane number
         """
-        numbers = {lane: lane.number for lane in lanes}
 
         def alive() -> list[Lane]:
-            return [lane for lane in lanes if lane.number == numbers[lane] and lane.state is LaneState.RESTORING]
+            return [lane for lane in lanes if lane.returns_by is recovery and lane.state is LaneState.RESTORING]
 
+        while any(self._is_committed_now(lane) for lane in alive()):  # noqa: ASYNC110 - a condition of the transaction thread's
+            await asyncio.sleep(0.005)
         while not await self._read_committed(alive()):
             pass
         lines = {lane.line: lane for lane in alive()}
-        await asyncio.gather(*(self._recover_line(lane, alive) for lane in lines.values()))
+        await asyncio.gather(*(self._recover_line(lane, alive, recovery) for lane in lines.values()))
 
-    async def _recover_line(self, first: Lane, alive: Callable[[], list[Lane]]) -> None:
+    async def _recover_line(self, first: Lane, alive: Callable[[], list[Lane]], recovery: Return) -> None:
         """Restore one line and open its lanes: those of others do not wait for a long restore, or a disk that refuses."""
         await self._restore_line(first, alive)
-        ready: dict[PartitionSource, dict[Partition, int]] = {}
-        for lane in alive():
-            if lane.line is not first.line:
-                continue
+        ready = [lane for lane in alive() if lane.line is first.line]
+        for lane in ready:
             self._attach_tables(lane)
-            if lane.committed is not None:
-                ready.setdefault(lane.source, {})[lane.partition] = lane.committed
-        for source, positions in ready.items():
-            source.open(positions)
+        self._open(ready, recovery)
 
     async def _read_committed(self, lanes: Sequence[Lane]) -> bool:
         """Fill in the lanes' committed offsets and metadata; False when it has to be asked again."""
@@ -420,8 +434,6 @@ class Group:
     async def _restore_table(self, spec: TableSpec, lane: Lane, alive: Callable[[], list[Lane]]) -> None:
         number = lane.line.number
         wait = 1.0
-        if any(other.running and spec.name in other.tables for other in lane.line.lanes if other is not lane):
-            return  # another topic's records write it just now: it is current, and nothing may be written beside them
         while lane in alive():
             if self._is_in_flight(spec.name, number):
                 await asyncio.sleep(0.005)  # a condition of the transaction thread's, which has a deadline for it
@@ -454,6 +466,11 @@ class Group:
         flight = self._admission.flight
         return flight is not None and any((each.table, each.number) == (table, number) for each in flight.dirty)
 
+    def _is_committed_now(self, lane: Lane) -> bool:
+        """Return whether a unit that is being committed may yet move the lane's committed offset."""
+        flight = self._admission.flight
+        return flight is not None and lane in flight.lanes
+
     def _line_tables(self, lane: Lane) -> list[TableSpec]:
         found = {}
         for topic in {other.partition.topic for other in lane.line.lanes} | {lane.partition.topic}:
@@ -468,12 +485,14 @@ class Group:
             if (spec.name, lane.line.number) in self._tables
         }
 
-    def _opened(self, numbers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> None:
+    def _opened(self, way: Return, numbers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> None:
         """The poll thread has sought: drop what was fetched before, and run."""
         opened = []
         for partition, number in numbers.items():
             lane = self.lanes.get(partition)
-            if lane is None or lane.number != number or lane.state not in (LaneState.RESTORING, LaneState.REWINDING):
+            if lane is None or lane.number != number or lane.returns_by is not way:
+                continue
+            if lane.state not in (LaneState.RESTORING, LaneState.REWINDING):
                 continue
             lane.clear()
             if lane.line.holder is not None and all(other is lane or not other.running for other in lane.line.lanes):

@@ -43,6 +43,12 @@ _MOVES = {
 }
 
 
+class Return:
+    """One rewind or recovery. Equal only to itself."""
+
+    __slots__ = ()
+
+
 class Line:
     """The same partition number of all topics of a source set: one table partition's records.
 
@@ -128,6 +134,7 @@ class Lane:
         "partition",
         "paused",
         "pauses",
+        "returns_by",
         "running",
         "source",
         "state",
@@ -150,6 +157,8 @@ class Lane:
         self.paused = False
         """Whether `pauses` holds a reason: no record is started."""
         self.committed: int | None = None
+        self.returns_by: Return | None = None
+        """What brings it back, while it stands: the last one begun, as what an earlier one found no longer holds."""
         self.unresolved = False
         """Whether `committed` is not the group's (auto_offset_reset's answer, or the log's new start): the next unit commits it."""
         self.metadata = ""

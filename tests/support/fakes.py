@@ -450,7 +450,7 @@ class FakeSource:
             for place, offset in kept.items():
                 self._positions[place] = offset
                 self._ends.pop(place, None)
-        self._listener.numbered(self, numbers, kept)
+        self._listener.numbered(self, numbers)
         return numbers
 
     def _assign_now(self, places: list[Partition]) -> None:

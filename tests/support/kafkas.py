@@ -366,7 +366,7 @@ class Heard:
     def lost(self, source: PartitionSource, partitions: Sequence[Partition]) -> None:
         self.told.append(("lost", sorted(where.number for where in partitions)))
 
-    def numbered(self, source: PartitionSource, numbers: Mapping[Partition, int], positions: Mapping[Partition, int]) -> None:
+    def numbered(self, source: PartitionSource, numbers: Mapping[Partition, int]) -> None:
         self._number(numbers)
 
     def fetched(self, source: PartitionSource, batches: Sequence[Fetched]) -> None:

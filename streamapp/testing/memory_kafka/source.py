@@ -358,7 +358,7 @@ class MemorySource:
             self._positions[where] = offset
             self._ends.pop(where, None)
         self._open.update(wanted)
-        self._listener.numbered(self, numbers, wanted)
+        self._listener.numbered(self, numbers)
         return numbers
 
     def _number(self, partitions: Sequence[Partition]) -> dict[Partition, int]:

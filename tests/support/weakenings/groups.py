@@ -521,6 +521,72 @@ GROUPS: Final = {
         shows=r"not in 5.0 s",
         slow=True,
     ),
+    "a-topic-is-recovered-without-its-line": Weakening(
+        rule="12",
+        lacks="restores a line's tables for one of its topics while the records of another go on",
+        costs="the restore writes older values over theirs, and each topic has an overlay of its own",
+        edits=(
+            Edit(
+                "pipeline.group",
+                "            whole = dict.fromkeys(other for lane in lanes for other in (lane, *lane.line.lanes))\n",
+                "            whole = dict.fromkeys(lanes)\n",
+            ),
+        ),
+        test=f"{UNIT}/test_lines_come_back_whole.py::test_a_topic_that_falls_out_of_its_log_stops_its_whole_line",
+        shows=r"it runs beside the restore of its table",
+    ),
+    "a-seek-of-before-a-recovery-counts": Weakening(
+        rule="20",
+        lacks="runs a lane by the seek of a rewind, though a recovery has begun since",
+        costs="records are worked on while their tables are restored",
+        edits=(Edit("pipeline.group", " or lane.returns_by is not way:\n", ":\n"),),
+        test=f"{UNIT}/test_lines_come_back_whole.py::test_a_seek_asked_for_before_a_recovery_does_not_run_its_lane",
+        shows=r"it runs beside its restore",
+    ),
+    "committed-offsets-are-read-amid-a-commit": Weakening(
+        rule="5",
+        lacks="asks for the committed offsets of lanes whose unit is being committed",
+        costs="the answer is the one of before: the unit's records are done again",
+        edits=(
+            Edit(
+                "pipeline.group",
+                "        while any(self._is_committed_now(lane) for lane in alive()):",
+                "        while False:",
+            ),
+        ),
+        test=f"{UNIT}/test_lines_come_back_whole.py::test_a_recovery_waits_for_the_commit_that_moves_its_offset",
+        shows=r"committed offsets are asked for while they change",
+    ),
+    "a-late-revoke-closes-the-new-lane": Weakening(
+        rule="20",
+        lacks="closes the lanes that a revoked partition has by the time that its commit is answered",
+        costs="a partition that came back meanwhile is read by nobody",
+        edits=(
+            Edit(
+                "pipeline.group",
+                "            for lane in lanes:  # these, not what their partitions are by now: late, they may be back under new lanes\n",
+                "            for lane in [self.lanes[lane.partition] for lane in lanes if lane.partition in self.lanes]:\n",
+            ),
+        ),
+        test=f"{UNIT}/test_revokes.py::test_a_partition_that_comes_back_is_read_though_its_last_revoke_is_answered_only_then",
+        shows=r"not in 5.0 s",
+        slow=True,
+    ),
+    "a-dead-lane-ends-its-successors-restore": Weakening(
+        rule="20",
+        lacks="ends, with a lane that is gone, whatever restore its table partition has by then",
+        costs="a partition that came back meanwhile waits for its tables for good",
+        edits=(
+            Edit(
+                "assembly",
+                "            task = self._tasks.pop(restore, None)\n",
+                "            task = self._tasks.pop(next(iter(self._tasks), restore), None)\n",
+            ),
+        ),
+        test=f"{UNIT}/test_restores_that_are_cut_short.py::test_a_partition_that_comes_back_while_it_is_restored_is_read",
+        shows=r"assert False|TookTooLong|not in",
+        slow=True,
+    ),
     "an-open-rebalance-is-forgotten": Weakening(
         rule="§6 revoke",
         lacks="does not remember that it stands between the two joins of a rebalance",

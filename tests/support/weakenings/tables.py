@@ -52,8 +52,8 @@ TABLES: Final = {
         edits=(
             Edit(
                 "pipeline.group",
-                "        flight = self._admission.flight\n        return flight is not None and",
-                "        flight = None\n        return flight is not None and",
+                "        return flight is not None and any(",
+                "        return False and any(",
             ),
         ),
         test=f"{RULES}/test_rule_12_a_disk_that_refuses.py::"
@@ -72,8 +72,8 @@ TABLES: Final = {
             ),
             Edit(
                 "pipeline.group",
-                "        flight = self._admission.flight\n        return flight is not None and",
-                "        flight = None\n        return flight is not None and",
+                "        return flight is not None and any(",
+                "        return False and any(",
             ),
         ),
         test=f"{RULES}/test_rule_12_a_disk_that_refuses.py::"

@@ -580,8 +580,8 @@ async def test_two_topics_that_share_a_table_take_turns_and_nobody_starves() -> 
         assert first_right < 149  # it did not have to wait for all of the other's
 
 
-async def test_a_topic_that_is_sought_anew_keeps_the_table_that_another_topic_writes() -> None:
-    """Retention overtakes one topic of a line: its lane begins anew on the table as the other's records have it in hand."""
+async def test_a_topic_that_is_sought_anew_takes_its_whole_line_along() -> None:
+    """Retention overtakes one topic of a line: its lane begins anew, and the other topic's with it, as the table is restored."""
     stands, goes_on = asyncio.Event(), asyncio.Event()
 
     async def left(value: bytes) -> None:
@@ -601,12 +601,13 @@ async def test_a_topic_that_is_sought_anew_keeps_the_table_that_another_topic_wr
         await bench.caught_up()
         bench.broker.feed("right", 0, b"1")
         await stands.wait()
-        held = bench.engine.group.lanes[Partition("right", 0)].tables["totals"]
-        lane = bench.engine.group.lanes[Partition("left", 0)]
-        number = lane.number
-        bench.source.out_of_range(lane.partition)
-        await bench.until(lambda: lane.number != number and lane.running)
-        assert lane.tables["totals"] is held
+        lanes = [bench.engine.group.lanes[Partition(topic, 0)] for topic in ("left", "right")]
+        numbers = [lane.number for lane in lanes]
+        bench.source.out_of_range(lanes[0].partition)
+        await bench.until(
+            lambda: all(lane.number != number and lane.running for lane, number in zip(lanes, numbers, strict=True))
+        )
+        assert lanes[0].tables["totals"] is lanes[1].tables["totals"]
         goes_on.set()
         bench.broker.feed("left", 0, b"4")
         await bench.caught_up()

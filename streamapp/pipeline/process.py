@@ -405,10 +405,14 @@ class AgentRun:
         letter: Outgoing | None = None
         found = lane.condemned.get(Place(inlet.stage, cast("int", record.offset()))) if lane.condemned else None
         refused = 0 if found is None else found.letters
-        if refused < 2:
+        if refused < 2 and self.spec.on_error != "stop":
             letter = self.engine.burial.letter(self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None)
         if letter is None:
-            why = "has no dead-letter topic" if refused < 2 else f"cannot write its dead letter, {self.spec.dlq} refuses it"
+            why = (
+                'stops at failures (on_error="stop")'
+                if refused < 2
+                else f"cannot write its dead letter, {self.spec.dlq} refuses it"
+            )
             self._put_back(inlet, [item])
             lane.pause(f"stopped at {record.offset()} by {self.name}: {type(failure).__name__}")
             log_event(

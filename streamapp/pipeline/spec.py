@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from streamapp.pipeline.retry import Retry
 from streamapp.records import RawRecord
 
 if TYPE_CHECKING:
     from streamapp.pipeline.cursor import Cursor
+
+
+OnError: TypeAlias = Literal["skip", "block_key", "stop"]
+"""`skip`: dead letter, go on. `block_key`: dead letter, hold what follows of its key. `stop`: the partition stands at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,8 @@ class AgentSpec:
     retry: Retry = field(default_factory=Retry)
     dlq: str | None = None
     """The dead-letter topic; None for an agent whose source is a dead-letter topic: its policy is `stop`."""
+    on_error: OnError = "skip"
+    """What follows the verdict on a record that failed for good (OPERATIONS §1.4)."""
 
     @property
     def touches_tables(self) -> bool:
@@ -115,4 +121,4 @@ def source_sets(agents: Sequence[AgentSpec], tables: Sequence[TableSpec]) -> lis
     return sorted(tuple(topics) for topics in groups.values())
 
 
-__all__ = ["AgentSpec", "DedupeSpec", "RawRecord", "SourceSet", "SourceSpec", "TableSpec", "source_sets"]
+__all__ = ["AgentSpec", "DedupeSpec", "OnError", "RawRecord", "SourceSet", "SourceSpec", "TableSpec", "source_sets"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast, get_args
 
 import faust.agents.agent
 from faust.types import AgentT, ChannelT
@@ -16,7 +16,7 @@ from streamapp.errors import ConfigurationError
 from streamapp.pipeline.cursor import Cursor
 from streamapp.pipeline.retry import Retry
 from streamapp.pipeline.savepoint import current_savepoint
-from streamapp.pipeline.spec import AgentSpec, SourceSpec
+from streamapp.pipeline.spec import AgentSpec, OnError, SourceSpec
 from streamapp.worker.events import CurrentEvent, InHand, set_current_event
 from streamapp.worker.handover import Delivery, HandedOver
 from streamapp.worker.refusals import refuse
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from streamapp.application import StreamApp
     from streamapp.worker.harness import AgentHarness
 
+POLICIES = get_args(OnError)
 ASK_IDIOM = "answer to a topic that the asking side reads: @app.agent(replies)"
 
 
@@ -67,8 +68,10 @@ class Agent(faust.agents.agent.Agent):
                 "supervisor_strategy=CrashingSupervisor",
                 "a failing record is retried, then dead-lettered; say with retry= and dlq= how",
             )
-        if isinstance(on_error, str) and on_error != "skip":
-            refuse(f'on_error="{on_error}"', 'it is not built yet; "skip" dead-letters the record and goes on')
+        if isinstance(on_error, str) and on_error not in POLICIES:
+            raise ConfigurationError(f'on_error="{on_error}": must be a function, or one of {", ".join(POLICIES)}')
+        if on_error == "block_key":
+            refuse('on_error="block_key"', 'it is not built yet; "skip" dead-letters the record and goes on')
         if not isinstance(concurrency, int) or concurrency < 1:
             raise ConfigurationError(f"concurrency={concurrency!r}: must be a whole number from 1")
         if dedupe is not None and not isinstance(dedupe, DedupeKey):
@@ -76,6 +79,7 @@ class Agent(faust.agents.agent.Agent):
         self.retry = retry
         self.dedupe = dedupe
         self._dlq = dlq
+        self.policy: OnError = on_error if isinstance(on_error, str) else "skip"  # type: ignore[assignment]  # one of them, see above
         self._user_on_error = on_error if callable(on_error) else None
         self._lives: dict[int, Any] = {}
         super().__init__(
@@ -122,6 +126,7 @@ class Agent(faust.agents.agent.Agent):
             dedupe=dedupe,
             retry=retry,
             dlq=dlq,
+            on_error="stop" if dlq is None else self.policy,
         )
 
     async def live(self, cursor: InHand, sources: dict[str, SourceSpec], yielded: Callable[[Any], None] | None = None) -> None:

@@ -84,7 +84,7 @@ class RestoringStores:
                 self._failures.pop((table, number), None)
                 if outcome.failure is not None:
                     self._failures[table, number] = str(outcome.failure)
-            if restored.cancelled():
+            if not restored.set_running_or_notify_cancel():
                 return
             if outcome.failure is not None or outcome.store is None:
                 restored.set_exception(outcome.failure or OSError(f"{table}/{number} did not open"))

@@ -440,6 +440,7 @@ class Group:
                 continue
             restore = self._restore.begin(spec.name, number)
             restoring = asyncio.wrap_future(restore)
+            restoring.add_done_callback(_heard)
             try:
                 while not restoring.done():
                     await asyncio.wait({restoring}, timeout=0.25)
@@ -536,3 +537,9 @@ class Group:
             if how == "revoked":
                 log_event(log, logging.INFO, Event.PARTITIONS_REVOKED, f"partitions given back: {names}", count=len(lanes))
             self._events.lanes_gone(lanes)
+
+
+def _heard(restoring: asyncio.Future[Store]) -> None:
+    """A restore that fails while its lane goes has nobody left to tell; asyncio would report that as a mistake of ours."""
+    if not restoring.cancelled():
+        restoring.exception()

@@ -28,6 +28,7 @@ def test_a_rolling_restart_moves_nothing_and_aborts_nothing(faulty: OrderJob) ->
     )
     mine = {each: held(faulty, each, ORDERS) for each in IDS}
     before = {each: moves(faulty, each) for each in IDS}
+    formed = {each: len(aborted(faulty, each)) for each in IDS}  # the joins of a group that forms may cost one
     with FaultRun(faulty, "rolling restart by SIGTERM, three static members", rate=RATE, at_most=AT_MOST) as run:
         for _ in range(ROUNDS):
             for each in IDS:
@@ -42,9 +43,12 @@ def test_a_rolling_restart_moves_nothing_and_aborts_nothing(faulty: OrderJob) ->
                 assert {other: moves(faulty, other) for other in IDS} == before, "a rebalance\n" + faulty.workers.tails()
         run.scenario.inside_a_transaction = None
         run.settle()
-    aborted = [line for each in IDS for line in faulty.workers[each].log_text().splitlines() if "unit dropped" in line]
-    assert run.scenario.aborts == 0, "\n".join(aborted)
-    assert run.scenario.rebuilds is not None
+    since = [line for each in IDS for line in aborted(faulty, each)[formed[each] :]]
+    assert since == []
+
+
+def aborted(job: OrderJob, worker_id: str) -> list[str]:
+    return [line for line in job.workers[worker_id].log_text().splitlines() if "unit dropped" in line]
 
 
 def shares(job: OrderJob, topic: str) -> list[int]:

@@ -1,10 +1,15 @@
-"""A line is brought back by one recovery at a time, whole, and by nothing that was asked for before it."""
+"""A line is brought back by one recovery at a time, whole, and by nothing that was asked for before it; what ends it is heard."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+from concurrent.futures import Future
 
+import pytest
+
+from streamapp.ports import Store
 from streamapp.records import Partition
 from tests.support.fakes import FakeBroker, Fault
 from tests.support.pipeline import agent, copy, each, running, table
@@ -76,3 +81,27 @@ async def test_a_recovery_waits_for_the_commit_that_moves_its_offset() -> None:
         broker.feed("in", 0, b"b")
         await bench.caught_up()
         assert broker.values("out") == [b"a", b"b"]
+
+
+async def test_a_restore_that_fails_after_a_stop_is_no_mistake_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(str(context)))
+    begun: list[Future[Store]] = []
+    broker = FakeBroker()
+    broker.fail("restore", OSError("the disk refuses"))
+    async with running(agent(each(copy)), tables=[table()], broker=broker, settled=False, restores_held=True) as bench:
+        begin = bench.restore.begin
+
+        def kept(name: str, number: int) -> Future[Store]:
+            begun.append(begin(name, number))
+            return begun[-1]
+
+        monkeypatch.setattr(bench.restore, "begin", kept)
+        await bench.until(lambda: begun)
+        await bench.engine.stop()
+        bench.restore.hold.set()
+        with pytest.raises(OSError, match="refuses"):
+            await asyncio.wrap_future(begun[0])
+    begun.clear()
+    gc.collect()
+    assert [each for each in told if "never retrieved" in each] == []

@@ -342,11 +342,12 @@ class Engine:
         self.admission.commit_by(self.clock.monotonic())
 
     def wake_line(self, line: Line) -> None:
-        """A line or a lane became free: let the agents that wait for it look again."""
+        """A line or a lane became free: let the agents that wait for it look again, and end what only its holder kept from ending."""
         for lane in line.lanes:
             for inlet in lane.inlets:
                 if inlet.queue:
                     inlet.agent.offer(inlet, 1)
+            self.drained(lane)
 
     def fitted_retry(self, spec: AgentSpec) -> Retry:
         return spec.retry.fitted(

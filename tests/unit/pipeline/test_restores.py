@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from streamapp.records import Partition
 from tests.support.fakes import FakeBroker, Fault
 from tests.support.pipeline import agent, copy, each, running, table
 
@@ -48,6 +49,27 @@ async def test_a_tail_that_no_reader_sees_is_committed_away() -> None:
         bench.broker.marker("in", 0)
         await bench.caught_up()
         assert bench.broker.committed("in", 0) == 2
+
+
+async def test_a_tail_that_no_reader_sees_and_that_comes_while_a_timer_holds_the_line_is_committed_away() -> None:
+    holds, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def write() -> None:
+        bench.engine.table("totals").get(b"k")
+        holds.set()
+        await goes_on.wait()
+
+    async with running(agent(each(copy)), tables=[table()]) as bench:
+        lane = bench.engine.group.lanes[Partition("in", 0)]
+        bench.broker.feed("in", 0, b"a")
+        await bench.caught_up()
+        timer = asyncio.create_task(bench.engine.tick(write, name="clock"))
+        await holds.wait()
+        bench.broker.marker("in", 0)
+        await bench.until(lambda: lane.end_seen == 2)
+        goes_on.set()
+        await timer
+        await bench.caught_up()
 
 
 async def test_an_overlay_at_its_bound_is_committed_early() -> None:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from streamapp.errors import DecodeFailed
 from streamapp.pipeline.lane import Entry, Inlet
-from streamapp.pipeline.replayed import ALREADY_PROCESSED
+from streamapp.pipeline.replayed import ALREADY_PROCESSED, REPLAY_OF
 from streamapp.pipeline.savepoint import Savepoint, current_savepoint
 from streamapp.records import RawRecord
 
@@ -135,8 +135,12 @@ class Cursor:
             return
         self.savepoint = None
         inlet: Inlet = self._inlet  # type: ignore[assignment]  # a savepoint has an inlet
-        if savepoint.record.headers() or self._items:  # 0.02 µs; most records have none
-            self._answer(savepoint)
+        for header in savepoint.record.headers() or ():  # 0.02 µs where there are none, as for most records
+            if header[0] == REPLAY_OF and not self._items:
+                self._answer(savepoint, (savepoint.record,))
+                break
+        if self._items:
+            self._answer(savepoint, self.records if getattr(savepoint, "is_batch", False) else (savepoint.record,))
         if savepoint.entry is None:
             kept = self._admission.admit(savepoint, savepoint.record.offset() + 1)  # type: ignore[operator]  # a record read has an offset
             if inlet.retries:
@@ -146,12 +150,11 @@ class Cursor:
         if not kept or self.stale:
             raise Rewound
 
-    def _answer(self, savepoint: Savepoint) -> None:
-        """Say that what was handed over is resolved, where it was replayed."""
+    def _answer(self, savepoint: Savepoint, records: Sequence[RawRecord]) -> None:
+        """Say that these are resolved, where they were replayed."""
         if savepoint.is_open:
-            outcome: str | None = getattr(savepoint, "outcome", None)
-            for record in self.records if getattr(savepoint, "is_batch", False) else (savepoint.record,):
-                self.agent.resolved(savepoint, record, outcome)
+            for record in records:
+                self.agent.resolved(savepoint, record, getattr(savepoint, "outcome", None))
 
     async def take(self, limit: int, within: float | None) -> list[object]:
         """Finish the batch in hand and return the next: 1 to `limit` values of one partition, one savepoint.

@@ -40,7 +40,8 @@ _SMALL_USER_HEADER: Final = 1024
 _TIMESTAMP_TYPES: Final = ("none", "create", "append")
 _CARRIED: Final = ("replay-count", "replay-of", "replayed-at", "edited-by", "epoch")
 """Facts of a replay: the replayed record brings them and its dead letter keeps them."""
-_REPLAY_OF, _REPLAY_COUNT, _EPOCH = f"{PREFIX}replay-of", f"{PREFIX}replay-count", f"{PREFIX}epoch"
+REPLAY_OF: Final = f"{PREFIX}replay-of"
+_REPLAY_COUNT, _EPOCH = f"{PREFIX}replay-count", f"{PREFIX}epoch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -516,7 +517,7 @@ def replay_of(headers: Headers | None) -> tuple[str, int] | None:
     """Return which dead letter a record replays, and for the how manieth time; None where it is no replay."""
     id_, count = None, 0
     for name, value in headers or ():
-        if name == _REPLAY_OF:
+        if name == REPLAY_OF:
             id_ = _text(value)
         elif name == _REPLAY_COUNT:
             count = _digits(_text(value)) or 0
@@ -578,6 +579,7 @@ def _time(text: str | None) -> datetime | None:
 
 __all__ = [
     "PREFIX",
+    "REPLAY_OF",
     "Burial",
     "DeadLetter",
     "DeadLetterTopic",

@@ -115,6 +115,7 @@ class Cursor:
                 self._undecodable(inlet, savepoint, raw, failure)
                 continue
             current_savepoint.set(savepoint)
+            self.value = value  # before dedupe, whose key function may ask for the event
             if dedupe is not None:
                 try:
                     duplicate = dedupe.seen(savepoint, value)
@@ -125,7 +126,6 @@ class Cursor:
                     savepoint.outcome = ALREADY_PROCESSED
                     self.finish()
                     continue
-            self.value = value
             return value
 
     def finish(self) -> None:

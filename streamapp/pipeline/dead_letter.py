@@ -41,6 +41,7 @@ _TIMESTAMP_TYPES: Final = ("none", "create", "append")
 _CARRIED: Final = ("replay-count", "replay-of", "replayed-at", "edited-by", "epoch")
 """Facts of a replay: the replayed record brings them and its dead letter keeps them."""
 REPLAY_OF: Final = f"{PREFIX}replay-of"
+_ID, _APP = f"{PREFIX}id", f"{PREFIX}app"
 _REPLAY_COUNT, _EPOCH = f"{PREFIX}replay-count", f"{PREFIX}epoch"
 
 
@@ -513,6 +514,17 @@ def read_dead_letter(headers: Headers | None) -> DeadLetter | None:
     )
 
 
+def id_of(headers: Headers | None, app: str) -> str | None:
+    """Return the id of one of `app`'s dead letters; None where it is none, or another app's."""
+    id_ = None
+    for name, value in headers or ():
+        if name == _ID:
+            id_ = _text(value)
+        elif name == _APP and _text(value) != app:
+            return None
+    return None if id_ is None or parse_id(id_) is None else id_
+
+
 def replay_of(headers: Headers | None) -> tuple[str, int] | None:
     """Return which dead letter a record replays, and for the how manieth time; None where it is no replay."""
     id_, count = None, 0
@@ -525,12 +537,7 @@ def replay_of(headers: Headers | None) -> tuple[str, int] | None:
 
 
 def epoch_of(headers: Headers | None) -> str | None:
-    """Return the epoch of a record that was replayed to be processed whatever dedupe says (`--force-reprocess`); None for all others.
-
-    Its dead letter's first processing left a mark under the plain key. A dedupe key that contains the epoch lets such a record pass,
-    once per epoch: `seen.by(lambda order: (order.order_id, epoch_of(current_event().headers)))`. All other records keep the key that
-    they had, with None in it.
-    """
+    """Return the epoch of a record that was replayed to be processed whatever dedupe says (`--force-reprocess`); None for all others."""
     return next((_text(value) for name, value in reversed(headers or ()) if name == _EPOCH and value is not None), None)
 
 
@@ -589,6 +596,7 @@ __all__ = [
     "dead_letter_id",
     "epoch_of",
     "fingerprint",
+    "id_of",
     "parse_id",
     "read_dead_letter",
     "record_size",

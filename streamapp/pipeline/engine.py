@@ -61,6 +61,10 @@ class EngineSettings:
     max_record_bytes: int
 
 
+def _nothing_settled(id_: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineParts:
     """The concrete classes, as factories: the pipeline knows ports only."""
@@ -77,6 +81,8 @@ class EngineParts:
     dlq_max_bytes: Mapping[str, int]
     partitions: Mapping[str, int]
     """Partition counts of the source topics."""
+    settled: Callable[[str], bool] = _nothing_settled
+    """Whether the dead letter of that id is known to be resolved or discarded. Any thread."""
     clock: Clock = field(default_factory=SystemClock)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from streamapp.clock import Clock
+from streamapp.pipeline.dead_letter import parse_id
 from streamapp.pipeline.resolution import TakeState
 from streamapp.records import Outgoing, Partition, Position
 
@@ -23,6 +24,12 @@ FRESH: Final = 60.0
 
 MAY_COME: Final = 5.0
 """Seconds that the owner waits for the partition to stand there, where it has not come that far: half of what an asker waits."""
+
+
+def parse_position(text: str) -> Position | None:
+    """Return the place that a request's row names, `topic/partition/offset`; None where it names none."""
+    found = None if "@" in text else parse_id(f"{text}@any")
+    return None if found is None else found[0]
 
 
 @dataclass(slots=True)
@@ -97,4 +104,4 @@ def _standing_at(lane: Lane, offset: int) -> Inlet | None:
     return next((inlet for inlet in lane.inlets if inlet.standing is not None and inlet.standing.offset == offset), None)
 
 
-__all__ = ["FRESH", "Takes"]
+__all__ = ["FRESH", "Takes", "parse_position"]

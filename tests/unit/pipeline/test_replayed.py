@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from streamapp.errors import CommitRefused, Permanent
+from streamapp.pipeline.cursor import Cursor
 from streamapp.pipeline.dead_letter import epoch_of, read_dead_letter
 from streamapp.pipeline.resolution import Resolution
+from streamapp.worker.dead_letters import current_epoch
 from tests.support.pipeline import agent, batches, copy, each, emit, here, running, table
 from tests.support.replays import STATUS, replayed, rows, told, units
 
@@ -138,6 +140,51 @@ async def test_records_that_are_no_replay_of_ours_are_not_answered() -> None:
         await bench.caught_up()
         assert sorted(value or b"" for value in bench.broker.values("out")) == [b"a", b"b", b"c", b"d", b"e"]
         assert rows(bench) == []
+
+
+async def test_a_replay_that_is_to_be_processed_again_passes_dedupe_once_per_epoch_where_its_key_has_it() -> None:
+    def once(value: object) -> bytes:
+        assert isinstance(value, bytes)
+        epoch = current_epoch()
+        return value if epoch is None else b"%s again %s" % (value, epoch.encode())
+
+    spec = agent(each(copy), dedupe="marks")
+    assert spec.dedupe is not None
+    spec = replace(spec, dedupe=replace(spec.dedupe, key=once))
+    async with running(spec, tables=[table("marks", horizon=3600.0)]) as bench:
+        bench.broker.feed("in", 0, b"x", b"x")
+        for epoch in ("1", "1", None, "2"):
+            bench.broker.feed("in", 0, b"x", headers=replayed(ID, epoch=epoch))
+        await bench.caught_up()
+        assert bench.broker.values("out") == [b"x", b"x", b"x"]
+        assert [outcome for _, _, outcome, _ in told(bench)] == [
+            "processed",
+            "already-processed",
+            "already-processed",
+            "processed",
+        ]
+
+
+async def test_a_dedupe_key_is_made_with_the_records_own_value_in_hand() -> None:
+    seen: list[tuple[object, object]] = []
+    cursors = []
+
+    async def run(cursor: Cursor) -> None:
+        cursors.append(cursor)
+        while True:
+            await anext(cursor)
+
+    def key(value: object) -> object:
+        seen.append((value, cursors[-1].value))
+        return value
+
+    spec = agent(run, dedupe="marks")
+    assert spec.dedupe is not None
+    spec = replace(spec, dedupe=replace(spec.dedupe, key=key))
+    async with running(spec, tables=[table("marks", horizon=3600.0)]) as bench:
+        bench.broker.feed("in", 0, b"a", b"b")
+        await bench.caught_up()
+        assert seen == [(b"a", b"a"), (b"b", b"b")]
 
 
 async def test_the_users_headers_travel_on_and_those_of_the_replay_do_not_though_a_handler_sees_its_epoch() -> None:

@@ -62,10 +62,12 @@ class World:
         self.row(name, Take(state=state, at=NOW, by="ops"))
 
     @contextmanager
-    def following(self, counts: DeadLetterCounts | None = None, clock: Clock | None = None) -> Iterator[StatusFollower]:
+    def following(
+        self, counts: DeadLetterCounts | None = None, clock: Clock | None = None, kind: type[MemoryFollower] = MemoryFollower
+    ) -> Iterator[StatusFollower]:
         def make() -> MemoryFollower:
             self.hosts.append(MemoryHost(self.kafka, "w1"))
-            return MemoryFollower(self.hosts[-1])
+            return kind(self.hosts[-1])
 
         followed = StatusFollower(
             make,
@@ -207,6 +209,29 @@ def test_rows_that_were_forgotten_are_read_again_for_a_partition_that_comes_and_
         until(lambda: ["orders/5/5@agent"] in world.told, world)
         world.says(ids[8], Status.RESOLVED)
         until(lambda: counted(follower) == {ONE: 2}, world)
+
+
+def test_a_row_that_comes_while_old_ones_are_read_again_overrules_them() -> None:
+    world = World(owned={ONE})
+    ids = [world.letter(number) for number in range(4)]
+    for id_ in (ids[0], *(f"orders/5/{number}@agent" for number in range(4))):
+        world.says(id_, Status.RESOLVED)
+
+    class Late(MemoryFollower):
+        """Has a row come between the decision to read again and the reading."""
+
+        def open(self, partition: Partition, offset: int | None) -> None:
+            if partition.topic == STATUS and len(opened) == 1:
+                world.says(ids[0], Status.REOPENED)
+            if partition.topic == STATUS:
+                opened.append(offset)
+            super().open(partition, offset)
+
+    opened: list[int | None] = []
+    with world.following(DeadLetterCounts(settled_bound=4), kind=Late) as follower:
+        until(lambda: counted(follower) == {ONE: 4}, world)
+        assert opened == [None, None]
+        assert not follower.counts.settled(ids[0])
 
 
 class Turned:

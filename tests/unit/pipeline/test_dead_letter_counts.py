@@ -126,6 +126,20 @@ def test_a_partition_that_comes_after_rows_were_forgotten_is_read_only_when_they
     assert (only(counts).count, only(counts).is_read) == (1, True)
 
 
+def test_one_that_was_reopened_behind_what_was_forgotten_is_looked_up_too() -> None:
+    counts = owning(settled_bound=1)
+    write(counts, "a")
+    counts.row("a", is_settled=True)
+    counts.row("b", is_settled=True)
+    counts.row("a", is_settled=False)
+    counts.read_to_end(DLQ)
+    assert counts.look_up()
+    for id_, is_settled in (("a", True), ("b", True), ("a", False)):
+        counts.recall(id_, is_settled=is_settled)
+    counts.recalled()
+    assert (only(counts).count, only(counts).is_read) == (1, True)
+
+
 IDS = st.sampled_from("abcdef")
 
 

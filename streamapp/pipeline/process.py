@@ -423,11 +423,10 @@ class AgentRun:
                 max_bytes=1 if refused else None, order="skipped" if answer is None else "stopped",
             )  # fmt: skip
         if letter is None:
-            why = (
-                'stops at failures (on_error="stop")'
-                if refused < 2
-                else f"cannot write its dead letter, {self.spec.dlq} refuses it"
-            )
+            if refused >= 2:
+                why = f"cannot write its dead letter, {self.spec.dlq} refuses it"
+            else:
+                why = "has no dead-letter topic" if self.spec.dlq is None else 'stops at failures (on_error="stop")'
             self._put_back(inlet, [item])
             pause = f"stopped at {record.offset()} by {self.name}: {type(failure).__name__}"
             lane.pause(pause)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from streamapp.errors import Permanent
 from streamapp.pipeline.cursor import Cursor
+from streamapp.pipeline.engine import Engine
 from streamapp.pipeline.resolution import Resolution, Status
 from streamapp.records import Partition
 from tests.support.dlq_rig import counting, letters, replay, triage, write
@@ -17,7 +20,7 @@ def counts(worker: Worker) -> dict[Partition, int]:
     return {each.partition: each.count for each in worker.unresolved() if each.is_read}
 
 
-async def test_the_counts_follow_the_topics_and_a_restart_finds_the_same(rig: EngineRig) -> None:
+async def test_the_counts_follow_the_topics_and_a_restart_finds_the_same(rig: EngineRig, monkeypatch: pytest.MonkeyPatch) -> None:
     job = rig.make(partitions=2)
     rig.feed({"i": i, "k": str(i % 2)} for i in range(12))
     is_mended = False
@@ -33,6 +36,8 @@ async def test_the_counts_follow_the_topics_and_a_restart_finds_the_same(rig: En
         return worker
 
     one, two = Partition(job.dlq, 0), Partition(job.dlq, 1)
+    heard: list[str] = []
+    monkeypatch.setattr(Engine, "settled", lambda _, ids: heard.extend(ids), raising=False)
     worker = await prepared().start()
     await rig.caught_up()
     await worker.until(lambda: counts(worker) == {one: 5, two: 5}, "all are counted")
@@ -46,8 +51,12 @@ async def test_the_counts_follow_the_topics_and_a_restart_finds_the_same(rig: En
     is_mended = True
     replay(rig, by_partition[0][1], {"i": 4, "k": "0"})
     await worker.until(lambda: counts(worker) == {one: 4, two: 4}, "a resolved one does not count")
+    settled = {by_partition[0][1].id, by_partition[1][0].id}
+    assert set(heard) == settled
     oldest = [each.oldest for each in worker.unresolved()]
     await worker.stop()
     again = await prepared().start()
     await again.until(lambda: counts(again) == {one: 4, two: 4}, "the same after a restart")
     assert [each.oldest for each in again.unresolved()] == oldest
+    assert (len(heard), set(heard)) == (4, settled), "a worker that starts hears of what was settled before"
+    assert [again.engine._parts.settled(letter.id) for letter in by_partition[1]] == [True, False, False, False, False]

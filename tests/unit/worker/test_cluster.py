@@ -336,10 +336,12 @@ def test_what_a_later_look_finds_is_seen_by_who_holds_the_first() -> None:
     agents = [agent("sales"), agent("returns", dlq="returns-dlq")]
     first = fit(admin, agents, [table("sums", "returns")])
     held = first.partitions
+    had_status = first.has_status
     admin.counts["returns"] = 3
     later = fit(admin, agents, [table("sums", "returns")])
     assert later.missing == {}
     first.learn(later)
     assert held == {"sales": 2, "returns": 3}
     assert first.dlq_partitions == {"returns-dlq": 3}
+    assert (had_status, first.has_status) == (False, True)
     assert first.changelog_ids == {"shop-sums-changelog": "id of shop-sums-changelog"}

@@ -338,6 +338,9 @@ class Cursor:
                 self.agent.resolved(savepoint, record, ALREADY_PROCESSED)
                 return
         except Exception as failure:
+            if self.agent.spec.on_error != "skip" or self.agent.spec.dlq is None:
+                self.fail(failure)  # what becomes of this one is not for the batch to decide: all of it comes record by record
+                raise Rewound from failure
             self.agent.bury_in(savepoint, inlet, record, self._explained(inlet, raw, failure), "validate")
             return
         self.records.append(record)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from streamapp.errors import ConfigurationError, Permanent, StreamAppError, Transient, UsageError
     from streamapp.pipeline.retry import Retry
     from streamapp.worker.agents import Agent
-    from streamapp.worker.dead_letters import DeadLetter, read_dead_letter
+    from streamapp.worker.dead_letters import DeadLetter, current_epoch, epoch_of, read_dead_letter
     from streamapp.worker.events import Event, current_event
     from streamapp.worker.stream import Stream
     from streamapp.worker.tables import Table
@@ -36,7 +36,9 @@ __all__ = [
     "Transient",
     "UsageError",
     "app",
+    "current_epoch",
     "current_event",
+    "epoch_of",
     "read_dead_letter",
 ]
 
@@ -55,7 +57,9 @@ _HOMES = {
     "Topic": "worker.topics",
     "Transient": "errors",
     "UsageError": "errors",
+    "current_epoch": "worker.dead_letters",
     "current_event": "worker.events",
+    "epoch_of": "worker.dead_letters",
     "read_dead_letter": "worker.dead_letters",
 }
 

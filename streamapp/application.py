@@ -29,6 +29,7 @@ from streamapp.worker import timers
 from streamapp.worker.agents import Agent
 from streamapp.worker.client import ClientProducer
 from streamapp.worker.conf import Conf, conf_of, split
+from streamapp.worker.dead_letter_page import DeadLetterPage
 from streamapp.worker.digests import Digests, HeldTable, TableDigests, TableList
 from streamapp.worker.handover import Delivery
 from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say, say_refusals_in_one_line
@@ -40,6 +41,8 @@ from streamapp.worker.web import Web
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+
+    from streamapp.pipeline.dead_letter_counts import Unresolved
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -407,6 +410,10 @@ class StreamApp(faust.App):
         """Return the table partitions that this worker has and that are restored."""
         return [] if self._running is None else self._running.held_tables()
 
+    def unresolved(self) -> list[Unresolved]:
+        """Return how many dead letters are unresolved, per partition of a dead-letter topic that this worker owns."""
+        return [] if self._running is None else self._running.unresolved()
+
     def send_outside(self, outgoing: Outgoing) -> Delivery:
         """Send through this process's own idempotent producer."""
         return cast("ClientProducer", self.producer).send(outgoing)
@@ -444,7 +451,7 @@ class StreamApp(faust.App):
 
     def on_webserver_init(self, web: Any) -> None:
         served = set(web.views)  # a server may be initialised again
-        for view in (Livez, Readyz, TableList, TableDigests):
+        for view in (Livez, Readyz, TableList, TableDigests, DeadLetterPage):
             if view.view_path not in served:
                 web.add_view(view)
 

@@ -20,6 +20,7 @@ from streamapp.kafka import client_config
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.changelog import KafkaChangelogReader
 from streamapp.kafka.client_config import Assignor
+from streamapp.kafka.follower import KafkaFollower
 from streamapp.kafka.offsets import KafkaOffsets
 from streamapp.kafka.open_rebalance import OpenRebalance
 from streamapp.kafka.producer import KafkaProducer
@@ -38,12 +39,14 @@ from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
 from streamapp.worker.cluster import Cluster, TopicDeclaration, Topology
 from streamapp.worker.digests import HeldTable
+from streamapp.worker.status_follower import OnLoop, StatusFollower
 from streamapp.worker.topology import Declared, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from streamapp.application import StreamApp
+    from streamapp.pipeline.dead_letter_counts import Unresolved
     from streamapp.pipeline.table import TableHandle
     from streamapp.worker.topics import Topic
 
@@ -182,6 +185,7 @@ class Assembly:
             self._restorer, lambda table: self._memory if table in in_memory else self._rocks, self._tables
         )
         self._seeker: asyncio.Task[None] | None = None
+        self._follower: StatusFollower | None = None
         self._given_up = threading.Event()
 
     async def build(self) -> Engine:
@@ -198,6 +202,7 @@ class Assembly:
         self.missing = topology.missing
         self._restorer.start()
         engine = self._engine(topology)
+        self._follow(engine, topology)
         self._name_missing(topology)
         if topology.missing:
             self._seeker = loop.create_task(self._seek(engine, topology), name="missing topics")
@@ -208,12 +213,18 @@ class Assembly:
         """Return how far the restores of those source partitions are. Any thread."""
         return self._restoring.progress(of)
 
+    def unresolved(self) -> list[Unresolved]:
+        """Return how many dead letters are unresolved in the partitions of dead-letter topics that this worker owns. Any thread."""
+        return [] if self._follower is None else self._follower.counts.unresolved()
+
     async def close(self) -> None:
         """Close the stores. The engine is stopped before. May be called twice."""
         loop = asyncio.get_running_loop()
         self._given_up.set()
         if self._seeker is not None:
             self._seeker.cancel()
+        if self._follower is not None:
+            await loop.run_in_executor(None, self._follower.stop)
         await loop.run_in_executor(None, self._restorer.stop)
         await loop.run_in_executor(None, self._rocks.close_all)
         await loop.run_in_executor(None, self._memory.close_all)
@@ -249,10 +260,27 @@ class Assembly:
             appeared = [source_set for source_set in found.ready if source_set.name in self.missing]
             self.missing = found.missing
             topology.learn(found)
+            self._follow(engine, topology)
             self._share_out(topology)
             for source_set in appeared:
                 engine.add_set(source_set)
             self._name_missing(found)
+
+    def _follow(self, engine: Engine, topology: Topology) -> None:
+        """Follow what becomes of dead letters, once there are any dead-letter topics."""
+        if self._follower is not None or not topology.has_status:
+            return
+        self._follower = StatusFollower(
+            lambda: KafkaFollower(client_config.follower(self._settings, self._identity.worker_id)),
+            OnLoop(asyncio.get_running_loop(), getattr(engine, "settled", _unheard), engine.takes),
+            engine.assignment,
+            app_id=self._settings.identity.app_id,
+            dlqs={agent.dlq for agent in self._agents if agent.dlq is not None},
+        )
+        self._follower.start()
+
+    def _is_settled(self, dead_letter: str) -> bool:
+        return self._follower is not None and self._follower.counts.settled(dead_letter)
 
     def _share_out(self, topology: Topology) -> None:
         """Have RocksDB's memory and open files do for every partition of every table: this worker may be the only one left."""
@@ -295,6 +323,7 @@ class Assembly:
                 dlq_partitions=topology.dlq_partitions,
                 dlq_max_bytes=topology.dlq_max_bytes,
                 partitions=topology.partitions,
+                settled=self._is_settled,
             ),
             listener=self._listener,
         )
@@ -344,6 +373,10 @@ class Assembly:
         return KafkaChangelogReader(
             client_config.changelog_consumer(settings, worker), client_config.watermark_consumer(settings, worker)
         )
+
+
+def _unheard(ids: Collection[str]) -> None:
+    """Nothing is held back for a dead letter."""
 
 
 def engine_settings(settings: Settings, worker_id: str) -> EngineSettings:
@@ -503,6 +536,9 @@ class AppEngine:
             for spec in self._declared.tables
             for partition in self.engine.table_partitions(spec.name)
         ]
+
+    def unresolved(self) -> list[Unresolved]:
+        return self._assembly.unresolved()
 
     def is_leader(self) -> bool:
         return self.engine.is_leader()

@@ -335,6 +335,44 @@ class ChangelogReader(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Followed:
+    """What one read brought of one partition, in offset order."""
+
+    records: list[RawRecord]
+    position: int
+    """The next offset; behind control records and aborted ones where the end was seen."""
+    at_end: bool
+    """Whether `position` is the end of what read_committed shows now."""
+
+
+class TopicFollower(Protocol):
+    """Reads partitions without a group, `read_committed`, and goes on behind their ends. One thread."""
+
+    def open(self, partition: Partition, offset: int | None) -> None:
+        """Begin to read `partition` at `offset`, None and what is not in its log any more: where the log starts.
+
+        One that is being read begins anew there; others go on.
+        """
+        ...
+
+    def shut(self, partition: Partition) -> None:
+        """Stop reading it; nothing of it comes from `read` afterwards. One that is not open is no error."""
+        ...
+
+    def read(self, timeout: float) -> dict[Partition, Followed]:
+        """Return what came, empty when nothing did in `timeout`. Raises BrokerUnreachable when only a new follower can go on."""
+        ...
+
+    def start_of(self, partition: Partition, timeout: float) -> int:
+        """Return where the partition's log starts. Raises BrokerUnreachable."""
+        ...
+
+    def close(self) -> None:
+        """Close it. May be called twice."""
+        ...
+
+
 class Admin(Protocol):
     """What a worker asks of the cluster before it starts. Short-lived: made, used, dropped (DESIGN rule 19)."""
 
@@ -365,6 +403,7 @@ __all__ = [
     "ChangelogReader",
     "CommittedOffset",
     "Fetched",
+    "Followed",
     "Frozen",
     "GroupMetadata",
     "Headers",
@@ -372,5 +411,6 @@ __all__ = [
     "PartitionSource",
     "SourceListener",
     "Store",
+    "TopicFollower",
     "TransactionalProducer",
 ]

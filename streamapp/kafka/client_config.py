@@ -130,6 +130,16 @@ def changelog_consumer(settings: Settings, worker_id: str) -> ClientConfig:
     return config | dict(settings.broker.consumer_options) | _reading(Isolation.READ_COMMITTED)
 
 
+def follower(settings: Settings, worker_id: str) -> ClientConfig:
+    """Return the options of the consumer that follows dead letters and what becomes of them: assigned by hand, commits nothing."""
+    config = _consumer(settings, _client_id(settings, worker_id, "dead-letters"))
+    # A trickle, but for the first reading: some records ahead, and answers that are not larger than a few dead letters have to be.
+    config |= {"fetch.max.bytes": 4_194_304, "queued.min.messages": 1_000, "queued.max.messages.kbytes": 2_048}
+    config |= dict(settings.broker.consumer_options) | _reading(Isolation.READ_COMMITTED)
+    # What retention or compaction took is no loss here: go on with what is left.
+    return config | {"auto.offset.reset": "earliest"}
+
+
 def reader(
     settings: Settings, name: str, *, isolation: Isolation = Isolation.READ_COMMITTED, start: str = "earliest"
 ) -> ClientConfig:

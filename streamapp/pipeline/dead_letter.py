@@ -40,6 +40,9 @@ _SMALL_USER_HEADER: Final = 1024
 _TIMESTAMP_TYPES: Final = ("none", "create", "append")
 _CARRIED: Final = ("replay-count", "replay-of", "replayed-at", "edited-by", "epoch")
 """Facts of a replay: the replayed record brings them and its dead letter keeps them."""
+REPLAY_OF: Final = f"{PREFIX}replay-of"
+_ID, _APP = f"{PREFIX}id", f"{PREFIX}app"
+_REPLAY_COUNT, _EPOCH = f"{PREFIX}replay-count", f"{PREFIX}epoch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -511,6 +514,33 @@ def read_dead_letter(headers: Headers | None) -> DeadLetter | None:
     )
 
 
+def id_of(headers: Headers | None, app: str) -> str | None:
+    """Return the id of one of `app`'s dead letters; None where it is none, or another app's."""
+    id_ = None
+    for name, value in headers or ():
+        if name == _ID:
+            id_ = _text(value)
+        elif name == _APP and _text(value) != app:
+            return None
+    return None if id_ is None or parse_id(id_) is None else id_
+
+
+def replay_of(headers: Headers | None) -> tuple[str, int] | None:
+    """Return which dead letter a record replays, and for the how manieth time; None where it is no replay."""
+    id_, count = None, 0
+    for name, value in headers or ():
+        if name == REPLAY_OF:
+            id_ = _text(value)
+        elif name == _REPLAY_COUNT:
+            count = _digits(_text(value)) or 0
+    return None if id_ is None else (id_, count)
+
+
+def epoch_of(headers: Headers | None) -> str | None:
+    """Return the epoch of a record that was replayed to be processed whatever dedupe says (`--force-reprocess`); None for all others."""
+    return next((_text(value) for name, value in reversed(headers or ()) if name == _EPOCH and value is not None), None)
+
+
 def parse_id(text: str) -> tuple[Position, str] | None:
     """Return position and agent of an id; None where it is none."""
     place, at, agent = text.partition("@")
@@ -519,6 +549,10 @@ def parse_id(text: str) -> tuple[Position, str] | None:
         return None
     partition, offset = _digits(parts[1]), _digits(parts[2])
     return None if partition is None or offset is None else (Position(parts[0], partition, offset), agent)
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "backslashreplace")
 
 
 def _dlq_headers(headers: Headers | None) -> dict[str, str]:
@@ -552,6 +586,7 @@ def _time(text: str | None) -> datetime | None:
 
 __all__ = [
     "PREFIX",
+    "REPLAY_OF",
     "Burial",
     "DeadLetter",
     "DeadLetterTopic",
@@ -559,9 +594,12 @@ __all__ = [
     "Writer",
     "bury",
     "dead_letter_id",
+    "epoch_of",
     "fingerprint",
+    "id_of",
     "parse_id",
     "read_dead_letter",
     "record_size",
+    "replay_of",
     "stage_of",
 ]

@@ -19,7 +19,10 @@ from streamapp.pipeline.expiry import Sweeper
 from streamapp.pipeline.group import Group, TableRestore
 from streamapp.pipeline.process import AgentRun
 from streamapp.pipeline.refused import Refused
+from streamapp.pipeline.replayed import Answers
+from streamapp.pipeline.resolution import status_topic
 from streamapp.pipeline.table import TableHandle
+from streamapp.pipeline.takes import Takes
 from streamapp.pipeline.ticks import Ticks
 from streamapp.pipeline.transaction import TransactionThread
 from streamapp.pipeline.unit_of_work import Tick, UnitOfWork
@@ -58,6 +61,10 @@ class EngineSettings:
     max_record_bytes: int
 
 
+def _nothing_settled(id_: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineParts:
     """The concrete classes, as factories: the pipeline knows ports only."""
@@ -74,6 +81,8 @@ class EngineParts:
     dlq_max_bytes: Mapping[str, int]
     partitions: Mapping[str, int]
     """Partition counts of the source topics."""
+    settled: Callable[[str], bool] = _nothing_settled
+    """Whether the dead letter of that id is known to be resolved or discarded. Any thread."""
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -154,6 +163,7 @@ class Engine:
             dlq_max_bytes=parts.dlq_max_bytes,
             max_record_bytes=settings.max_record_bytes,
         )
+        self.answers = Answers(status_topic(settings.app_id), settings.worker_id, parts.clock)
         self._watching: asyncio.TimerHandle | None = None
         self._stopped = False
         self.ticks = Ticks(
@@ -169,6 +179,7 @@ class Engine:
         self.tick = self.ticks.run
         self.send = self.ticks.send
         self.refused = Refused(self.admission)
+        self.takes = Takes(self.group.lanes, self.answers, self.send, parts.clock)
         self._sweeper = Sweeper(self.admission, self.group, self.ticks, parts.clock)
 
     # --- life
@@ -457,6 +468,7 @@ class Engine:
         self._watch_records()
         self.serve()
         self._sweeper.step()
+        self.takes.step()
 
     def _watch_records(self) -> None:
         now = self.clock.monotonic()

@@ -15,6 +15,7 @@ from streamapp.errors import InvariantBroken
 from streamapp.records import Partition, RawRecord
 
 if TYPE_CHECKING:
+    from streamapp.pipeline.dead_letter import Stage
     from streamapp.pipeline.overlay import TablePartition
     from streamapp.pipeline.process import AgentRun
     from streamapp.pipeline.retry import RetryState
@@ -97,10 +98,23 @@ class Condemned:
     """Dead letters of it that were refused: after one it gets a bare reference, after two its partition stands."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The record at the head of an inlet, on which its partition stands until somebody decides (`dlq take`)."""
+
+    offset: int
+    state: RetryState
+    failure: Exception
+    """What its dead letter would tell."""
+    stage: Stage
+    pause: str | None
+    """The lane's pause that ends with this record; None where what holds the partition holds the next record, too."""
+
+
 class Inlet:
     """One agent's end of one lane: the records that wait for it."""
 
-    __slots__ = ("agent", "decode", "is_ready", "lane", "queue", "retries", "source", "stage", "takes_none")
+    __slots__ = ("agent", "decode", "is_ready", "lane", "queue", "retries", "source", "stage", "standing", "takes_none")
 
     def __init__(self, lane: Lane, agent: AgentRun, stage: int) -> None:
         self.lane = lane
@@ -113,6 +127,7 @@ class Inlet:
         self.is_ready = False
         self.retries: dict[int, RetryState] = {}
         """Attempts so far, by offset of the records that failed at least once and are not done."""
+        self.standing: Standing | None = None
 
 
 class Lane:
@@ -209,6 +224,7 @@ class Lane:
         """Forget every fetched record and every attempt in hand. Under the engine's lock."""
         for inlet in self.inlets:
             inlet.queue.clear()
+            inlet.standing = None
         for entry in self.window:
             for savepoint in entry.savepoints:
                 savepoint.is_open = False

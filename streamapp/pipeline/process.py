@@ -13,13 +13,13 @@ from streamapp.errors import AgentFailed, RecordError, StreamAppError
 from streamapp.events import Event, log_event
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dedupe import Dedupe
-from streamapp.pipeline.lane import Entry, Inlet, Place
-from streamapp.pipeline.retry import FailureClass, Reason, RetryState, Verdict, Wait, classify, decide
+from streamapp.pipeline.lane import Entry, Inlet, Place, Standing
+from streamapp.pipeline.retry import FailureClass, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Outgoing, RawRecord
 
 if TYPE_CHECKING:
-    from streamapp.pipeline.dead_letter import Stage
+    from streamapp.pipeline.dead_letter import Reason, Stage
     from streamapp.pipeline.engine import Engine
     from streamapp.pipeline.spec import AgentSpec
 
@@ -254,6 +254,7 @@ class AgentRun:
         """Forget an inlet whose lane is gone."""
         inlet.queue.clear()
         inlet.retries.clear()
+        inlet.standing = None
         self._alone.pop(inlet, None)
         if inlet.is_ready:
             inlet.is_ready = False
@@ -272,6 +273,12 @@ class AgentRun:
             return
         entry.done = True
         self.engine.admit_window(lane)
+
+    def resolved(self, savepoint: Savepoint, record: RawRecord, outcome: str | None) -> None:
+        """The agent is done with `record`: where it was replayed, its savepoint says what became of it."""
+        row = self.engine.answers.resolved(self.spec, record, outcome)
+        if row is not None:
+            savepoint.send(row)
 
     def forget_retries(self, inlet: Inlet, savepoint: Savepoint) -> None:
         """The record is done: its attempts no longer count, unless its outputs are refused."""
@@ -346,6 +353,7 @@ class AgentRun:
         letter = self.engine.burial.letter(self.spec, record, state, "permanent", failure, stage)
         if letter is not None:
             savepoint.send(letter)
+            self._reopen(savepoint, record)
 
     def _new_state(self, savepoint: Savepoint) -> RetryState:
         # No clock is read when a record starts; the watch over records in hand knows how long this one has been there.
@@ -399,22 +407,30 @@ class AgentRun:
         reason: Reason,
         failure: Exception,
         stage: Stage,
+        answer: Outgoing | None = None,
     ) -> None:
-        """The record's dead letter and its offset go into one unit; a record that may not be buried stops its partition."""
+        """The record's dead letter and its offset go into one unit; a record that may not be buried stops its partition.
+
+        `answer`: what whoever asked for the dead letter of a stopped partition is told beside it.
+        """
         lane = inlet.lane
         letter: Outgoing | None = None
         found = lane.condemned.get(Place(inlet.stage, cast("int", record.offset()))) if lane.condemned else None
         refused = 0 if found is None else found.letters
-        if refused < 2 and self.spec.on_error != "stop":
-            letter = self.engine.burial.letter(self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None)
+        if refused < 2 and (self.spec.on_error != "stop" or answer is not None):
+            letter = self.engine.burial.letter(
+                self.spec, record, state, reason, failure, stage,
+                max_bytes=1 if refused else None, order="skipped" if answer is None else "stopped",
+            )  # fmt: skip
         if letter is None:
-            why = (
-                'stops at failures (on_error="stop")'
-                if refused < 2
-                else f"cannot write its dead letter, {self.spec.dlq} refuses it"
-            )
+            if refused >= 2:
+                why = f"cannot write its dead letter, {self.spec.dlq} refuses it"
+            else:
+                why = "has no dead-letter topic" if self.spec.dlq is None else 'stops at failures (on_error="stop")'
             self._put_back(inlet, [item])
-            lane.pause(f"stopped at {record.offset()} by {self.name}: {type(failure).__name__}")
+            pause = f"stopped at {record.offset()} by {self.name}: {type(failure).__name__}"
+            lane.pause(pause)
+            inlet.standing = Standing(cast("int", record.offset()), state, failure, stage, pause)
             log_event(
                 log, logging.ERROR, Event.LANE_STALLED,
                 f"{lane}@{record.offset()}: agent {self.name} {why}, so its partition stands here: "
@@ -426,6 +442,9 @@ class AgentRun:
         savepoint.stage = inlet.stage
         savepoint.is_letter = True
         savepoint.send(letter)
+        self._reopen(savepoint, record)
+        if answer is not None:
+            savepoint.send(answer)
         savepoint.is_open = False
         if isinstance(item, Entry):
             if lane.exclusive:
@@ -435,6 +454,35 @@ class AgentRun:
         else:
             self.admission.admit(savepoint, cast("int", record.offset()) + 1)
             self.offer(inlet, 1)
+
+    def _reopen(self, savepoint: Savepoint, record: RawRecord) -> None:
+        """Beside a dead letter: where it is the next of a replayed record, it says so."""
+        row = self.engine.answers.reopened(self.spec, record)
+        if row is not None:
+            savepoint.send(row)
+
+    def bury_standing(self, inlet: Inlet, answer: Outgoing) -> bool:
+        """Dead-letter the record on which the inlet's partition stands, with `answer` in its unit, and go on.
+
+        False where it has nowhere to go. Only while nothing else is in hand on its line.
+        """
+        standing, lane = inlet.standing, inlet.lane
+        refused = lane.condemned.get(Place(inlet.stage, standing.offset)) if standing is not None else None
+        if standing is None or self.spec.dlq is None or (refused is not None and refused.letters >= 2):
+            return False
+        item = inlet.queue.popleft()
+        record = item.record if isinstance(item, Entry) else item
+        inlet.standing = None
+        if standing.pause is not None:
+            lane.unpause(standing.pause)
+            log_event(
+                log, logging.WARNING, Event.LANE_RESUMED,
+                f"{lane}@{standing.offset}: dead-lettered on request, its partition goes on",
+                topic=lane.partition.topic, partition=lane.partition.number, offset=standing.offset, agent=self.name,
+            )  # fmt: skip
+        self._bury(inlet, item, record, standing.state, "taken", standing.failure, standing.stage, answer)
+        self.engine.wake_line(lane.line)
+        return True
 
 
 def _text(failure: BaseException) -> str:

@@ -43,13 +43,14 @@ class Savepoint:
         "lane",
         "mark",
         "number",
+        "outcome",
         "outputs",
         "record",
         "stage",
         "tries",
         "writes",
     )
-    # These four are set where they say something, and looked at only when an output was refused: none costs a normal record.
+    # These five are set where they say something, and looked at only when an output was refused: none costs a normal record.
     stage: int
     """Which of the lane's agents works on the record; unset where there is one."""
     is_batch: bool
@@ -58,6 +59,8 @@ class Savepoint:
     """Set when it holds the record's dead letter."""
     tries: RetryState | None
     """The record's failed attempts before this one; unset where it never failed."""
+    outcome: str | None
+    """What a replayed record's resolution says instead of `processed`; unset where nobody has said anything."""
 
     def __init__(self, lane: Lane, record: RawRecord, exclusive: bool, entry: Entry | None = None) -> None:
         self.lane = lane

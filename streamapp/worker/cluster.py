@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streamapp.clock import Deadline
 from streamapp.errors import TopologyInvalid
 from streamapp.events import Event, log_event
+from streamapp.pipeline.resolution import status_topic
 from streamapp.pipeline.spec import AgentSpec, SourceSet, TableSpec, source_sets
 from streamapp.ports import Admin
 from streamapp.settings import Settings
@@ -57,6 +58,8 @@ class Topology:
     changelog_ids: dict[str, str]
     tombstones_kept: dict[str, float]
     """Changelog -> its delete.retention.ms, in seconds."""
+    has_status: bool = False
+    """Whether there are dead-letter topics, and so the topic that says what became of dead letters."""
     absent: list[str] = field(default_factory=list)
     """Declared topics that nobody reads here, that do not exist, and that we may not create."""
 
@@ -72,6 +75,7 @@ class Topology:
         self.dlq_max_bytes.update(later.dlq_max_bytes)
         self.changelog_ids.update(later.changelog_ids)
         self.tombstones_kept.update(later.tombstones_kept)
+        self.has_status |= later.has_status
 
 
 class Cluster:
@@ -103,7 +107,8 @@ class Cluster:
         sources = sorted({topic for agent in self._agents for topic in agent.topics})
         dlqs = {agent.dlq: agent for agent in self._agents if agent.dlq is not None}
         changelogs = {table.changelog: table for table in self._tables}
-        counts = admin.partition_counts([*sources, *dlqs, *changelogs, *self._topics], deadline)
+        status = status_topic(self._settings.identity.app_id)
+        counts = admin.partition_counts([*sources, *dlqs, *changelogs, *self._topics, *([status] if dlqs else [])], deadline)
         if self._settings.topics.topic_allow_declare:
             self._create_declared(admin, counts, deadline, dead_letters=set(dlqs))
         ready, missing = self._split(counts)
@@ -120,6 +125,8 @@ class Cluster:
             _require_kept(name, configs.get(name, {}))
         for name in letters:
             _require_no_compaction(name, configs.get(name, {}))
+        if letters and status not in counts:
+            self._create(admin, counts, status, 1, _status_config(configs.get(name, {}) for name in letters), None, deadline)
         return Topology(
             ready=ready,
             missing=missing,
@@ -130,6 +137,7 @@ class Cluster:
             },
             changelog_ids=admin.topic_ids(names, deadline),
             tombstones_kept={name: int(configs.get(name, {}).get("delete.retention.ms", 86_400_000)) / 1000 for name in names},
+            has_status=bool(letters),
             absent=[name for name in self._topics if name not in counts and name not in sources and name not in dlqs],
         )
 
@@ -233,6 +241,14 @@ class Cluster:
 
 def _topics_of(sets: Sequence[SourceSet]) -> set[str]:
     return {topic for source_set in sets for topic in source_set.topics}
+
+
+def _status_config(of_letters: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the settings of the status topic: what is known of a dead letter is kept for as long as any of them."""
+    ours = int(DLQ_RETENTION_DAYS * DAY * 1000)
+    kept = [int(config.get("retention.ms", ours)) for config in of_letters]
+    retention = -1 if min(kept) < 0 else max(kept)
+    return {**INTERNAL, "cleanup.policy": "compact,delete", "retention.ms": str(retention)}
 
 
 def _require_kept(changelog: str, config: Mapping[str, str]) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from streamapp.application import StreamApp
+    from streamapp.pipeline.dead_letter_counts import Unresolved
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,10 @@ class EngineLike(Protocol):
 
     def restoring(self) -> list[dict[str, Any]]:
         """Return, per table partition that is not restored yet, how far it is and what stands in the way."""
+        ...
+
+    def unresolved(self) -> list[Unresolved]:
+        """Return how many dead letters are unresolved, per partition of a dead-letter topic that this worker owns."""
         ...
 
     def is_leader(self) -> bool: ...

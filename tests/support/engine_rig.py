@@ -25,6 +25,7 @@ from streamapp.clock import Deadline
 from streamapp.faults import FaultPoint
 from streamapp.kafka import client_config
 from streamapp.pipeline.cursor import Cursor
+from streamapp.pipeline.dead_letter_counts import Unresolved
 from streamapp.pipeline.engine import Engine
 from streamapp.pipeline.retry import Retry
 from streamapp.pipeline.savepoint import Savepoint, current_savepoint
@@ -147,6 +148,17 @@ class Worker:
         """The stores on disk, for a test that lets the disk refuse."""
         assert self._assembly is not None, f"{self.id} does not run"
         return self._assembly._rocks
+
+    def unresolved(self) -> list[Unresolved]:
+        """Return what it knows of the dead letters that it owns."""
+        assert self._assembly is not None, f"{self.id} does not run"
+        return self._assembly.unresolved()
+
+    @property
+    def follows(self) -> bool:
+        """Whether it has read what stood in the status topic when it started."""
+        follower = None if self._assembly is None else self._assembly._follower
+        return follower is not None and follower._is_current
 
     @property
     def counters(self) -> dict[str, int]:

@@ -19,6 +19,7 @@ from streamapp.kafka import client_config
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.changelog import KafkaChangelogReader
 from streamapp.kafka.client_config import Assignor
+from streamapp.kafka.follower import KafkaFollower
 from streamapp.kafka.offsets import KafkaOffsets
 from streamapp.kafka.producer import KafkaProducer
 from streamapp.kafka.source import KafkaSource
@@ -31,12 +32,14 @@ from streamapp.ports import (
     OffsetReader,
     PartitionSource,
     SourceListener,
+    TopicFollower,
 )
 from streamapp.records import Headers, Outgoing, Partition, RawRecord
 from streamapp.settings import Settings, load
 from streamapp.testing.memory_kafka import (
     MemoryAdmin,
     MemoryChangelogReader,
+    MemoryFollower,
     MemoryHost,
     MemoryKafka,
     MemoryOffsets,
@@ -100,6 +103,7 @@ class Kafka(Protocol):
     ) -> PartitionSource: ...
     def offsets(self) -> OffsetReader: ...
     def changelogs(self) -> ChangelogReader: ...
+    def follower(self) -> TopicFollower: ...
     def admin(self) -> Admin: ...
     def feed(self, topic: str, partition: int, *values: bytes | None, key: bytes | None = None) -> None: ...
     def seen(self, topic: str, partition: int = 0, *, committed_only: bool = True) -> list[Seen]: ...
@@ -210,6 +214,11 @@ class BrokerKafka:
         self._closing.later(made.close)
         return made
 
+    def follower(self) -> TopicFollower:
+        made = KafkaFollower(client_config.follower(self._settings("looker"), "looker"))
+        self._closing.later(made.close)
+        return made
+
     def admin(self) -> Admin:
         return KafkaAdmin(client_config.admin(self._settings("looker")))
 
@@ -290,6 +299,9 @@ class InMemoryKafka:
 
     def changelogs(self) -> ChangelogReader:
         return MemoryChangelogReader(self._host("looker"))
+
+    def follower(self) -> TopicFollower:
+        return MemoryFollower(self._host("looker"))
 
     def admin(self) -> Admin:
         return MemoryAdmin(self._host("looker"))

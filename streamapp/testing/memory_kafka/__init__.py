@@ -17,7 +17,7 @@ from streamapp.testing.memory_kafka.group import MemoryGroupMetadata
 from streamapp.testing.memory_kafka.host import Call, Fault, MemoryHost, ProcessDied
 from streamapp.testing.memory_kafka.log import MemoryRecord
 from streamapp.testing.memory_kafka.producer import MemoryProducer
-from streamapp.testing.memory_kafka.readers import MemoryAdmin, MemoryChangelogReader, MemoryOffsets
+from streamapp.testing.memory_kafka.readers import MemoryAdmin, MemoryChangelogReader, MemoryFollower, MemoryOffsets
 from streamapp.testing.memory_kafka.refusals import Code, Refused
 from streamapp.testing.memory_kafka.source import MemorySource
 
@@ -27,6 +27,7 @@ __all__ = [
     "Fault",
     "MemoryAdmin",
     "MemoryChangelogReader",
+    "MemoryFollower",
     "MemoryGroupMetadata",
     "MemoryHost",
     "MemoryKafka",

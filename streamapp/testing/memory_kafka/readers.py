@@ -1,4 +1,4 @@
-"""Clients of the memory broker that join no group: committed offsets, changelogs, topics."""
+"""Clients of the memory broker that join no group: committed offsets, changelogs, what is followed, topics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, DeadlinePassed
-from streamapp.ports import ChangelogBatch, ChangelogBounds, CommittedOffset
+from streamapp.ports import ChangelogBatch, ChangelogBounds, CommittedOffset, Followed
 from streamapp.records import Partition
 from streamapp.testing.memory_kafka.broker import Topic
 from streamapp.testing.memory_kafka.host import Call, MemoryHost
@@ -127,6 +127,65 @@ class MemoryChangelogReader:
         return ChangelogBatch(
             writes=writes, records=len(chunk.records), position=chunk.position, at_end=chunk.at_end, truncated=False
         )
+
+    def _answered(self) -> None:
+        if not self._host.is_alive:
+            raise BrokerUnreachable(f"{self._host.name} is dead")
+
+
+class MemoryFollower:
+    """A TopicFollower. To a dead process it says that no broker answers, as the reader of changelogs does."""
+
+    def __init__(self, host: MemoryHost) -> None:
+        self._host = host
+        self._broker = host.broker
+        self._positions: dict[Partition, int | None] = {}
+        self._told: dict[Partition, int] = {}
+
+    def open(self, partition: Partition, offset: int | None) -> None:
+        self.shut(partition)
+        self._positions[partition] = offset
+
+    def shut(self, partition: Partition) -> None:
+        self._positions.pop(partition, None)
+        self._told.pop(partition, None)
+
+    def read(self, timeout: float) -> dict[Partition, Followed]:
+        deadline = Deadline.after(timeout)
+        with self._broker.changed:
+            while True:
+                self._answered()
+                found = {partition: batch for partition in self._positions if (batch := self._batch(partition)) is not None}
+                if found or deadline.passed:
+                    return found
+                self._broker.changed.wait(deadline.left)
+
+    def start_of(self, partition: Partition, timeout: float) -> int:
+        self._answered()
+        try:
+            return self._broker.bounds(partition)[0]
+        except Refused as refused:
+            raise BrokerUnreachable(str(refused)) from refused
+
+    def close(self) -> None:
+        self._positions.clear()
+
+    def _batch(self, partition: Partition) -> Followed | None:
+        position = self._positions[partition]
+        try:
+            start, _, end = self._broker.bounds(partition)
+            if position is None or not start <= position <= end:
+                position = start
+            chunk = self._broker.log(partition).read(position, BATCH, committed_only=True)
+        except Refused:
+            return None  # a topic that is yet to come
+        is_news = chunk.at_end and self._told.get(partition) != chunk.position
+        if not chunk.records and not is_news:
+            return None
+        if is_news:
+            self._told[partition] = chunk.position
+        self._positions[partition] = chunk.position
+        return Followed(list(chunk.records), chunk.position, chunk.at_end)
 
     def _answered(self) -> None:
         if not self._host.is_alive:

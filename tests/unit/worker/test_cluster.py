@@ -110,7 +110,7 @@ def test_a_source_topic_that_nobody_declares_is_missing_and_the_others_run() -> 
     topology = fit(admin, [agent("sales", dlq="sales-dlq"), agent("returns", dlq="returns-dlq")], [table("sums", "returns")])
     assert topology.missing == {"returns": ["returns"]}
     assert [each.topics for each in topology.ready] == [("sales",)]
-    assert admin.made == ["sales-dlq"], "what belongs to a missing topic waits with it"
+    assert admin.made == ["sales-dlq", "shop-dlq-status"], "what belongs to a missing topic waits with it"
 
 
 def test_without_the_right_to_declare_a_missing_source_is_waited_for_and_another_topic_is_named() -> None:
@@ -255,10 +255,47 @@ def test_a_declared_dlq_keeps_what_it_declares() -> None:
 def test_an_existing_dlq_is_taken_as_it_is_and_its_size_limit_is_the_producers() -> None:
     admin = FakeAdmin({"sales": 4, "letters": 1}, {"letters": {"max.message.bytes": "500000"}})
     topology = fit(admin, [agent("sales", dlq="letters")])
-    assert admin.made == []
+    assert admin.made == ["shop-dlq-status"]
     assert topology.dlq_partitions == {"letters": 1}
     assert topology.largest_dead_letter is not None
     assert 490_000 < topology.largest_dead_letter < 500_000, "the broker counts a little more than the record"
+
+
+def test_an_app_with_dead_letters_gets_one_partition_for_what_became_of_them_kept_as_long_as_the_longest() -> None:
+    kept = {"letters": {"retention.ms": str(40 * DAY_MS)}, "others": {"retention.ms": str(30 * DAY_MS)}}
+    admin = FakeAdmin({"a": 3, "b": 3, "letters": 7, "others": 2}, kept)
+    topology = fit(admin, [agent("a", dlq="letters"), agent("b", dlq="others")])
+    assert topology.has_status
+    assert admin.counts["shop-dlq-status"] == 1
+    assert admin.configs["shop-dlq-status"] == {
+        "cleanup.policy": "compact,delete",
+        "retention.ms": str(40 * DAY_MS),
+        "message.timestamp.type": "LogAppendTime",
+    }
+
+
+def test_beside_letters_that_are_kept_for_ever_so_is_what_became_of_them() -> None:
+    admin = FakeAdmin({"a": 1, "b": 1, "letters": 1, "others": 1}, {"letters": {"retention.ms": "-1"}})
+    fit(admin, [agent("a", dlq="letters"), agent("b", dlq="others")])
+    assert admin.configs["shop-dlq-status"]["retention.ms"] == "-1"
+
+
+def test_an_app_without_dead_letters_has_no_status_topic() -> None:
+    admin = FakeAdmin({"sales": 1})
+    assert not fit(admin, [agent("sales")]).has_status
+    assert admin.made == []
+
+
+def test_without_the_right_to_declare_a_missing_status_topic_refuses_with_what_it_needs() -> None:
+    admin = FakeAdmin({"sales": 1, "letters": 1}, {"letters": {"retention.ms": "1000"}})
+    with pytest.raises(
+        TopologyInvalid,
+        match=r"shop-dlq-status does not exist and STREAMAPP_TOPIC_ALLOW_DECLARE is false: create it with 1 partitions and "
+        r"message.timestamp.type=LogAppendTime cleanup.policy=compact,delete retention.ms=1000",
+    ):
+        fit(admin, [agent("sales", dlq="letters")], topic_allow_declare=False)
+    admin.counts["shop-dlq-status"] = 1
+    assert fit(admin, [agent("sales", dlq="letters")], topic_allow_declare=False).has_status
 
 
 def test_a_compacted_dlq_refuses() -> None:
@@ -299,10 +336,12 @@ def test_what_a_later_look_finds_is_seen_by_who_holds_the_first() -> None:
     agents = [agent("sales"), agent("returns", dlq="returns-dlq")]
     first = fit(admin, agents, [table("sums", "returns")])
     held = first.partitions
+    had_status = first.has_status
     admin.counts["returns"] = 3
     later = fit(admin, agents, [table("sums", "returns")])
     assert later.missing == {}
     first.learn(later)
     assert held == {"sales": 2, "returns": 3}
     assert first.dlq_partitions == {"returns-dlq": 3}
+    assert (had_status, first.has_status) == (False, True)
     assert first.changelog_ids == {"shop-sums-changelog": "id of shop-sums-changelog"}

@@ -128,16 +128,17 @@ def _trimmed(lines: Sequence[str]) -> Sequence[str]:
 class Terminal:
     """Runs commands as someone at a terminal does, in one folder and environment."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str], *, deadline: float = 90.0) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str], *, columns: int = COLUMNS, deadline: float = 90.0) -> None:
         self.folder = folder
-        self._env = {**env, "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(COLUMNS), "LINES": "50"}
+        self._columns = columns
+        self._env = {**env, "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(columns), "LINES": "50"}
         self._deadline = deadline
 
     def run(self, command: str) -> Said:
         """Run it to its end. Raises TookTooLong with what it said so far."""
         leader, follower = pty.openpty()
         try:
-            fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+            fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, self._columns, 0, 0))
             process = subprocess.Popen(
                 ["bash", "-c", command], cwd=self.folder, env=self._env,
                 stdin=subprocess.DEVNULL, stdout=follower, stderr=follower, start_new_session=True,

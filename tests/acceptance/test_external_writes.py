@@ -25,7 +25,7 @@ from tests.support.documents import blocks, text_of
 from tests.support.own_project import QUICK, documents
 from tests.support.postgres import Postgres
 from tests.support.topic_reader import caught_up, read_topics
-from tests.support.topics import create_topic, delete_topics
+from tests.support.topics import create_topic, delete_topics, wait_until
 from tests.support.workers import Worker, Workers
 
 BLOCKS = blocks(text_of("docs/external-writes.md"))
@@ -62,18 +62,22 @@ class Bookings:
     def feed_payments(self) -> None:
         self.feed("payments", *((account, {"account": account, "cents": cents}) for account, cents in PAYMENTS))
 
-    def start(self, crash_at: str | None = None) -> Worker:
-        return self.workers.start("w1", web=True, crash_at=crash_at)
+    def die_having_written(self, **rows: int) -> None:
+        """Live until the tables have so many rows, and be killed before anything is committed to Kafka."""
+        # The longest interval there is: the kill comes within it.
+        worker = self.workers.start("w1", web=True, STREAMAPP_COMMIT_INTERVAL="10")
+        wait_until(lambda: self.postgres.counts(*rows) == rows, deadline=60, why=worker.tail)
+        assert worker.kill() == -9
+        assert self.receipts() == [], "nothing of it is to be seen in Kafka"
 
-    def die(self, crash_at: str) -> None:
-        """Live until the fault point."""
-        worker = self.start(crash_at)
-        assert worker.wait(60) == -9, worker.tail()
+    def start(self) -> Worker:
+        worker = self.workers.start("w1", web=True)
+        worker.ready()
+        return worker
 
     def finish(self, *topics: str) -> None:
         """Live until nothing is left to read, and stop."""
         worker = self.start()
-        worker.ready()
         caught_up(self.bootstrap, self.app_id, topics=topics)
         assert worker.stop() == 0, worker.tail()
 
@@ -120,9 +124,7 @@ def test_rows_that_were_written_before_a_kill_are_there_once_after_it(bookings: 
     bookings.feed("addresses", ("ann", "Old Street 1"), ("ann", "New Street 2"))
     bookings.feed("readings", *(("cellar", {"sensor": "cellar", "celsius": celsius}) for celsius in (11.5, 12.0, 12.5)))
 
-    bookings.die("after-first-produce")
-    assert postgres.rows("SELECT count(*) FROM bookings") > [(0,)], "the worker had written"
-    assert bookings.receipts() == [], "nothing of it is to be seen in Kafka"
+    bookings.die_having_written(bookings=len(PAYMENTS) + 4, addresses=1, readings=3)
     bookings.finish(*SOURCES)
 
     paid = [(f"payments-0-{at}", account, cents) for at, (account, cents) in enumerate(PAYMENTS)]
@@ -141,11 +143,9 @@ def test_plain_inserts_are_doubled_by_the_same_kill(bookings: Bookings, postgres
     with (bookings.folder / "bookings.py").open("a") as module:
         module.write(block("plain_insert"))
     bookings.feed_payments()
-    bookings.die("after-first-produce")
-    ((written,),) = postgres.rows("SELECT count(*) FROM journal")
-    assert written > 0
+    bookings.die_having_written(journal=len(PAYMENTS))
     bookings.finish("payments")
-    assert postgres.rows("SELECT count(*), count(DISTINCT id) FROM journal") == [(len(PAYMENTS) + written, len(PAYMENTS))]
+    assert postgres.rows("SELECT count(*), count(DISTINCT id) FROM journal") == [(2 * len(PAYMENTS), len(PAYMENTS))]
     assert len(bookings.receipts()) == len(PAYMENTS), "Kafka's side is right all the same"
 
 
@@ -169,7 +169,6 @@ def test_the_commands_of_the_page_book_a_payment(bookings: Bookings, postgres: P
     assert starts_a_worker == STARTS_A_WORKER
     bookings.typed(makes_tables)
     worker = bookings.start()
-    worker.ready()
     pays, shows = use
     bookings.typed(pays)
     caught_up(bookings.bootstrap, bookings.app_id, topics=["payments"])

@@ -65,6 +65,10 @@ class Postgres:
         with psycopg.connect(self.url) as connection:
             return connection.execute(query.encode(), values or None).fetchall()
 
+    def counts(self, *tables: str) -> dict[str, int]:
+        """Return how many rows each table has."""
+        return {table: self.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
+
     def run(self, script: str) -> None:
         """Run statements that answer nothing."""
         with psycopg.connect(self.url) as connection:

@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.engine_rig",
     "tests.support.kafkas",
     "tests.support.word_app",
+    "tests.support.postgres",
 ]
 
 # Both are absolute times, which a busy machine breaks.

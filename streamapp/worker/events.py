@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import faust
 import faust.streams
 from faust.types.tuples import TP, Message
 
 from streamapp.errors import SavepointEnded
+from streamapp.pipeline.dead_letter import PREFIX, parse_id
 from streamapp.pipeline.savepoint import Savepoint, current_savepoint
 from streamapp.pipeline.spec import SourceSpec
-from streamapp.records import RawRecord
+from streamapp.records import Position, RawRecord
 from streamapp.worker.handover import Delivery, HandedOver
 from streamapp.worker.topics import Topic
 
@@ -39,6 +40,7 @@ class InHand(Protocol):
     def finish(self) -> None: ...
 
 
+REPLAY_OF: Final = f"{PREFIX}replay-of"
 _UNSET: Any = object()
 
 
@@ -82,11 +84,12 @@ class Event(faust.Event):
 
     @property
     def idempotency_key(self) -> str:
-        """What names this record for ever: `topic-partition-offset`. Give it to what lies outside Kafka, so that a retry is seen
-        as one; append `-n` for the n-th effect of one record.
+        """What names this record for ever: `topic-partition-offset`, of the first failure where it is a replayed dead letter.
+        Give it to what lies outside Kafka, so that a retry is seen as one; append `-n` for the n-th effect of one record.
         """
         message = self.message
-        return f"{message.topic}-{message.partition}-{message.offset}"
+        place = _first_failure(message.headers) or Position(message.topic, message.partition, message.offset)
+        return f"{place.topic}-{place.partition}-{place.offset}"
 
     def __call__(self) -> Event:
         # faust.current_event() calls what stands in its context variable.
@@ -228,6 +231,14 @@ class CurrentEvent:
         raw = record.key()
         decode = self._sources[cast("str", record.topic())].decode_key
         return raw if raw is None or decode is None else decode(raw)
+
+
+def _first_failure(headers: Any) -> Position | None:
+    """Return where a replayed dead letter first failed; None for any other record."""
+    for name, value in reversed(headers or ()):
+        if name == REPLAY_OF and value is not None and (first := parse_id(value.decode("utf-8", "replace"))) is not None:
+            return first[0]
+    return None
 
 
 def set_current_event(current: CurrentEvent | None) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.demo`: a real Kafka, two real workers, 20 000 orders, a SIGKILL in the middle, and the check.
+"""`python -m tests.demo`: a real Kafka, two real workers, 20 000 orders, a SIGKILL in the middle, dead letters mended, and the check.
 
 Exit code 0 only if the contract held. KEEP=1 leaves everything running; Ctrl-C cleans up.
 """
@@ -18,7 +18,8 @@ from typing import NoReturn
 from rich.text import Text
 
 from streamapp.broker import Broker, BrokerConfig, BrokerError, Profile
-from tests.demo.scenario import KILL_SKU, Kill, Scenario
+from tests.demo import mending
+from tests.demo.scenario import APP, KILL_SKU, Kill, Scenario
 from tests.demo.screen import Bars, Screen
 from tests.support.topics import TookTooLong
 from tests.support.workers import WORKER
@@ -75,6 +76,8 @@ def _play(scenario: Scenario, screen: Screen, *, keep: bool) -> int:
         screen.fact(f"next commit on its partitions after {took}")
         _draw(scenario, bars, scenario.finish())
         bars.show(scenario.feeder.delivered, scenario.processed() or bars.done)
+    if mending.is_there():
+        mending.play(screen, scenario.bootstrap, APP)
     if not keep:
         screen.step("Stop both workers with SIGTERM")
         scenario.stop_workers()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -78,6 +78,14 @@ class Screen:
 
     def fact(self, text: str) -> None:
         self.console.print(f"  {text}", soft_wrap=True)
+
+    def typed(self, command: str, lines: Sequence[str], *, left_out: int) -> None:
+        """Show a command and what it said."""
+        self.console.print(Text(f"  $ {command}", style="bold"), soft_wrap=True)
+        for line in lines:
+            self.console.print(Text(f"    {line}"), soft_wrap=True)
+        if left_out:
+            self.fact(f"  … {left_out} lines more")
 
     @contextmanager
     def watch(self, total: int) -> Iterator[Bars]:

@@ -1,9 +1,10 @@
-"""The documents at the root name what is there: files, links, make targets, commands, settings with their defaults, threads."""
+"""The documents name what is there: files, links, make targets, commands, settings with their defaults, threads."""
 
 from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 import click
 import pytest
@@ -52,7 +53,7 @@ def test_every_relative_link_leads_somewhere(document: str) -> None:
         if re.match(r"https?://", target):
             continue
         file, _, anchor = target.partition("#")
-        there = file or document
+        there = str(Path(document).parent / file) if file else document
         if not (ROOT / there).exists() or (anchor and anchor not in headings(there)):
             lost.append(target)
     assert lost == []

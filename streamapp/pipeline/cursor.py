@@ -105,7 +105,7 @@ class Cursor:
             self.savepoint = savepoint
             self.record = record
             if lane.condemned and (refused := self.agent.condemned(inlet, record)) is not None:
-                self.fail(refused, stage="sink")
+                self.fail(refused[0], stage=refused[1])
                 continue
             raw = record.value()
             try:
@@ -135,7 +135,7 @@ class Cursor:
         inlet: Inlet = self._inlet  # type: ignore[assignment]  # a savepoint has an inlet
         if savepoint.entry is None:
             kept = self._admission.admit(savepoint, savepoint.record.offset() + 1)  # type: ignore[operator]  # a record read has an offset
-            if inlet.retries:
+            if inlet.attentive:
                 self.agent.forget_retries(inlet, savepoint)
         else:
             kept = self._leave(inlet, savepoint)
@@ -171,7 +171,10 @@ class Cursor:
                 continue
             if inlet.lane.condemned and self.agent.condemned(inlet, _record_of(inlet.queue[0])) is not None:
                 break  # it gets its dead letter alone
-            self._add(inlet, savepoint)
+            failure = self._add(inlet, savepoint)
+            if failure is not None:
+                self.fail(failure)
+                return await self.take(limit, within)
         return self.values
 
     def fail(self, failure: Exception, *, stage: Stage = "handler") -> None:
@@ -295,8 +298,8 @@ class Cursor:
             self.agent.advance(inlet, cast("Entry", entry))
         return True
 
-    def _add(self, inlet: Inlet, savepoint: Savepoint) -> None:
-        """Add the lane's next record to the batch in hand."""
+    def _add(self, inlet: Inlet, savepoint: Savepoint) -> Exception | None:
+        """Add the lane's next record to the batch in hand; return what the batch fails with, so that its records come one by one."""
         lane = inlet.lane
         item = inlet.queue.popleft()
         if lane.straight:
@@ -320,13 +323,20 @@ class Cursor:
         raw = record.value()
         try:
             value = self._missing(inlet) if raw is None else inlet.decode(raw)
-            if self.agent.dedupe is not None and self.agent.dedupe.seen(savepoint, value):
-                return
         except Exception as failure:
-            self.agent.bury_in(savepoint, inlet, record, self._explained(inlet, raw, failure), "validate")
-            return
+            explained = self._explained(inlet, raw, failure)
+            if self.agent.spec.stops:
+                return explained
+            self.agent.bury_in(savepoint, inlet, record, explained)
+            return None
+        try:
+            if self.agent.dedupe is not None and self.agent.dedupe.seen(savepoint, value):
+                return None
+        except Exception as failure:
+            return failure
         self.records.append(record)
         self.values.append(value)
+        return None
 
     @staticmethod
     def _missing(inlet: Inlet) -> object:

@@ -337,9 +337,10 @@ class Engine:
 
     def commit_soon(self, within: float) -> None:
         """Commit early unless the regular commit falls within `within` seconds anyway: a wait holds no transaction open."""
-        if within < self.settings.commit_interval:
-            return
-        self.admission.commit_by(self.clock.monotonic())
+        now = self.clock.monotonic()
+        due = self.admission.commit_at
+        if due is None or due > now + within:
+            self.admission.commit_by(now)
 
     def wake_line(self, line: Line) -> None:
         """A line or a lane became free: let the agents that wait for it look again."""

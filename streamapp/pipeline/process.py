@@ -13,7 +13,7 @@ from streamapp.errors import AgentFailed, RecordError, StreamAppError
 from streamapp.events import Event, log_event
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dedupe import Dedupe
-from streamapp.pipeline.lane import Entry, Inlet, Place
+from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place
 from streamapp.pipeline.retry import FailureClass, Reason, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Outgoing, RawRecord
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 STOP_TRIES = 3
 """Times, a second apart, that an actor is told to end: a stop has ten seconds in all."""
+
+UNIT_ENDS_SOON = 0.002
+"""Seconds between two looks whether a unit that was to be committed at once is closed: only a commit under way holds that up."""
 
 FRESH_START = 1.0
 """Seconds before a function that ended without a record is called again: a dependency that is away is not hammered."""
@@ -276,16 +279,18 @@ class AgentRun:
     def forget_retries(self, inlet: Inlet, savepoint: Savepoint) -> None:
         """The record is done: its attempts no longer count, unless its outputs are refused."""
         savepoint.tries = inlet.retries.pop(cast("int", savepoint.record.offset()), None)
+        inlet.attentive = bool(inlet.retries)
 
-    def condemned(self, inlet: Inlet, record: RawRecord) -> Exception | None:
-        """Return what `record` fails with because its outputs were refused; None when it may be tried."""
+    def condemned(self, inlet: Inlet, record: RawRecord) -> tuple[Exception, Stage] | None:
+        """Return what `record` fails with, without a call, and at which stage; None when it may be tried."""
         offset = cast("int", record.offset())
         found = inlet.lane.condemned.get(Place(inlet.stage, offset))
         if found is None or found.failure is None:
             return None
         if found.tries is not None:
             inlet.retries[offset] = replace(found.tries)
-        return found.failure
+            inlet.attentive = True
+        return found.failure, found.stage
 
     def split_batch(self, inlet: Inlet, until: int) -> None:
         """A batch that ended before `until` failed: its records come one by one."""
@@ -314,22 +319,26 @@ class AgentRun:
             lane.line.holder = None
         if savepoint.number != lane.number or not lane.running:
             return  # dropped by a rewind or a revoke meanwhile: it will be read again, here or elsewhere
+        kind = classify(failure, permanent=self.retry.permanent, transient=self.retry.transient)
+        if kind <= FailureClass.ENGINE:
+            if kind is FailureClass.FATAL:
+                self.engine.fatal(failure)
+            self._put_back(inlet, items)
+            return
         if len(items) > 1:
             last = items[-1].record if isinstance(items[-1], Entry) else items[-1]
             self.split_batch(inlet, cast("int", last.offset()) + 1)
             self._put_back(inlet, items)
             return
-        match classify(failure, permanent=self.retry.permanent, transient=self.retry.transient):
-            case FailureClass.FATAL:
-                self.engine.fatal(failure)
-                self._put_back(inlet, items)
-                return
-            case FailureClass.ENGINE:
-                self._put_back(inlet, items)
-                return
         record = savepoint.record
         offset = cast("int", record.offset())
         state = inlet.retries.setdefault(offset, self._new_state(savepoint))
+        inlet.attentive = True
+        found = lane.condemned.get(Place(inlet.stage, offset)) if lane.condemned else None
+        if found is not None and found.reason is not None:
+            del inlet.retries[offset]
+            self._bury(inlet, items[0], record, state, found.reason, failure, stage)
+            return
         self._count(state, stage)
         match decide(self.retry, state, failure, now=self.engine.clock.monotonic(), random=random.random):
             case Wait(seconds=seconds):
@@ -339,11 +348,11 @@ class AgentRun:
                 del inlet.retries[offset]
                 self._bury(inlet, items[0], record, state, verdict.reason, failure, stage)
 
-    def bury_in(self, savepoint: Savepoint, inlet: Inlet, record: RawRecord, failure: Exception, stage: Stage) -> None:
+    def bury_in(self, savepoint: Savepoint, inlet: Inlet, record: RawRecord, failure: Exception) -> None:
         """A record inside a batch cannot be decoded: its dead letter joins the batch's savepoint."""
         state = self._new_state(savepoint)
-        self._count(state, stage)
-        letter = self.engine.burial.letter(self.spec, record, state, "permanent", failure, stage)
+        self._count(state, "decode")
+        letter = self.engine.burial.letter(self.spec, record, state, "permanent", failure, "decode")
         if letter is not None:
             savepoint.send(letter)
 
@@ -376,19 +385,30 @@ class AgentRun:
         self.offer(inlet, 1)
 
     def _back_off(self, inlet: Inlet, offset: int, seconds: float) -> None:
-        """The partition stands still until the next attempt; what was done before is committed, so nothing is held open."""
+        """The partition stands still until the next attempt, which joins a later unit than the one that is open now.
+
+        What was done before is committed early, so that it is safe and the wait holds no transaction open.
+        """
         lane = inlet.lane
         number = lane.number
         reason = f"retry of {offset} by {self.name}"
         lane.pause(reason)
+        unit = self.admission.unit
+        begun = not unit.is_empty
         self.engine.commit_soon(within=seconds)
+        loop = asyncio.get_running_loop()
 
         def again() -> None:
-            if lane.number == number:
-                lane.unpause(reason)
-                self.engine.wake_line(lane.line)
+            if lane.number != number:
+                return
+            if begun and self.admission.unit is unit:
+                self.engine.commit_soon(within=0.0)
+                loop.call_later(UNIT_ENDS_SOON, again)
+                return
+            lane.unpause(reason)
+            self.engine.wake_line(lane.line)
 
-        asyncio.get_running_loop().call_later(seconds, again)
+        loop.call_later(seconds, again)
 
     def _bury(
         self,
@@ -405,22 +425,11 @@ class AgentRun:
         letter: Outgoing | None = None
         found = lane.condemned.get(Place(inlet.stage, cast("int", record.offset()))) if lane.condemned else None
         refused = 0 if found is None else found.letters
-        if refused < 2 and self.spec.on_error != "stop":
+        if refused < 2 and not self.spec.stops:
             letter = self.engine.burial.letter(self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None)
         if letter is None:
-            why = (
-                'stops at failures (on_error="stop")'
-                if refused < 2
-                else f"cannot write its dead letter, {self.spec.dlq} refuses it"
-            )
             self._put_back(inlet, [item])
-            lane.pause(f"stopped at {record.offset()} by {self.name}: {type(failure).__name__}")
-            log_event(
-                log, logging.ERROR, Event.LANE_STALLED,
-                f"{lane}@{record.offset()}: agent {self.name} {why}, so its partition stands here: "
-                f"{type(failure).__name__}: {_text(failure)}; mend the cause and restart the worker",
-                topic=lane.partition.topic, partition=lane.partition.number, offset=record.offset(), agent=self.name,
-            )  # fmt: skip
+            self._stand(inlet, Condemned(failure, state, letters=refused, stage=stage, reason=reason), record)
             return
         savepoint = Savepoint(lane, record, exclusive=lane.exclusive, entry=item if isinstance(item, Entry) else None)
         savepoint.stage = inlet.stage
@@ -435,6 +444,32 @@ class AgentRun:
         else:
             self.admission.admit(savepoint, cast("int", record.offset()) + 1)
             self.offer(inlet, 1)
+
+    def _stand(self, inlet: Inlet, verdict: Condemned, record: RawRecord) -> None:
+        """The partition stands at the record, which is not called again: not after a rewind either, only by another owner."""
+        lane, offset, failure = inlet.lane, cast("int", record.offset()), cast("Exception", verdict.failure)
+        place = Place(inlet.stage, offset)
+        lane.pause(f"stopped at {offset} by {self.name}: {type(failure).__name__}")
+        known = lane.condemned.get(place)
+        if known is not None and known.reason is not None:
+            return  # read again after a rewind, and said before
+        with self.admission.lock:  # committing thins it out
+            lane.condemned[place] = verdict
+        way_out = "mend the cause and restart the worker"
+        if verdict.letters >= 2:
+            why = f"cannot write its dead letter, {self.spec.dlq} refuses it"
+        elif self.spec.dlq is None:
+            why = "reads dead letters and has no dead-letter topic of its own"
+        else:
+            why = 'stops at failures (on_error="stop")'
+            way_out += f", or dead-letter the record: streamapp dlq take {lane.partition.topic}/{lane.partition.number}/{offset} --execute"
+        log_event(
+            log, logging.ERROR, Event.LANE_STOPPED,
+            f"{lane}@{offset}: agent {self.name} {why}, so its partition stands here: "
+            f"{type(failure).__name__}: {_text(failure)}; {way_out}",
+            topic=lane.partition.topic, partition=lane.partition.number, offset=offset, agent=self.name,
+            error_type=type(failure).__name__,
+        )  # fmt: skip
 
 
 def _text(failure: BaseException) -> str:

@@ -75,6 +75,11 @@ class AgentSpec:
     """What follows the verdict on a record that failed for good (OPERATIONS §1.4)."""
 
     @property
+    def stops(self) -> bool:
+        """Whether a record that failed for good stops its partition."""
+        return self.dlq is None or self.on_error == "stop"
+
+    @property
     def touches_tables(self) -> bool:
         """Whether its records may use tables: then each runs alone on its line.
 

@@ -59,7 +59,7 @@ class Burial:
                 exception=failure,
                 stage=_stage(stage, failure),
                 reason=reason,
-                attempts=state.attempts,
+                attempts=state.calls,
                 first_failed_at=now if state.first_failed_at is None else state.first_failed_at,
                 failed_at=now,
             ),
@@ -73,9 +73,9 @@ class Burial:
         self.written += 1
         log_event(
             log, logging.WARNING, Event.RECORD_DEAD_LETTERED,
-            f"{burial.position}: dead-lettered to {spec.dlq}, {reason} after {state.attempts} attempts: {type(failure).__name__}",
+            f"{burial.position}: dead-lettered to {spec.dlq}, {reason} after {state.calls} attempts: {type(failure).__name__}",
             topic=burial.position.topic, partition=burial.position.partition, offset=burial.position.offset, agent=spec.name,
-            dlq_id=burial.id, fingerprint=burial.fingerprint, error_type=type(failure).__name__, attempt=state.attempts,
+            dlq_id=burial.id, fingerprint=burial.fingerprint, error_type=type(failure).__name__, attempt=state.calls,
         )  # fmt: skip
         if "value" in burial.truncated:
             log_event(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from streamapp.errors import DecodeFailed
 from streamapp.pipeline.lane import Entry, Inlet
-from streamapp.pipeline.savepoint import Savepoint, current_savepoint
+from streamapp.pipeline.savepoint import ALREADY_PROCESSED, Savepoint, current_savepoint
 from streamapp.records import RawRecord
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class Cursor:
                     self.fail(failure, stage="handler")
                     continue
                 if duplicate:
+                    savepoint.outcome = ALREADY_PROCESSED
                     self.finish()
                     continue
             self.value = value

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from streamapp.errors import AgentFailed, RecordError, StreamAppError
 from streamapp.events import Event, log_event
+from streamapp.pipeline.breakers import Breakers
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dedupe import Dedupe
 from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place
@@ -21,6 +22,7 @@ from streamapp.records import Outgoing, RawRecord
 if TYPE_CHECKING:
     from streamapp.pipeline.dead_letter import Stage
     from streamapp.pipeline.engine import Engine
+    from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.spec import AgentSpec
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class AgentRun:
         self.waiters: list[Cursor] = []
         self.cursors = [Cursor(self) for _ in range(spec.concurrency)]
         self.processed = 0
+        self.breakers = None if spec.breaker is None or not spec.breaker.enabled or spec.stops else Breakers(self, spec.breaker)
         self._alone: dict[Inlet, int] = {}
         self._stopping = False
         self._watched: dict[Cursor, tuple[Savepoint, float, bool]] = {}
@@ -174,6 +177,8 @@ class AgentRun:
 
         A record is timed from the first look that found it, so that no clock is read per record.
         """
+        if self.breakers is not None:
+            self.breakers.step(now)
         for cursor in self.cursors:
             savepoint = cursor.savepoint
             if savepoint is None or cursor.waiter is not None:
@@ -223,7 +228,7 @@ class AgentRun:
                 continue
             ready.append(inlet)
             lane = inlet.lane
-            if lane.paused or not lane.running:
+            if not lane.running or (lane.paused and (inlet.probe is None or not self._probes(inlet))):
                 continue
             if lane.line.holder is not None and lane.line.holder is not inlet.queue[0]:
                 continue
@@ -233,6 +238,13 @@ class AgentRun:
                 self.wake(1)
             return inlet
         return None
+
+    def _probes(self, inlet: Inlet) -> bool:
+        return self.breakers is not None and self.breakers.lets_through(inlet)
+
+    def holds(self, lane: Lane) -> bool:
+        """Return whether a record of `lane` is in hand here."""
+        return any(cursor.savepoint is not None and cursor.savepoint.lane is lane for cursor in self.cursors)
 
     def has_room(self, inlet: Inlet) -> bool:
         """Return whether the inlet's first record may join its lane's window: at the bound, only one that is in it already."""
@@ -279,7 +291,9 @@ class AgentRun:
     def forget_retries(self, inlet: Inlet, savepoint: Savepoint) -> None:
         """The record is done: its attempts no longer count, unless its outputs are refused."""
         savepoint.tries = inlet.retries.pop(cast("int", savepoint.record.offset()), None)
-        inlet.attentive = bool(inlet.retries)
+        if self.breakers is not None:
+            self.breakers.done(inlet, savepoint)
+        inlet.attentive = bool(inlet.retries) or (inlet.breaker is not None and inlet.breaker.listens)
 
     def condemned(self, inlet: Inlet, record: RawRecord) -> tuple[Exception, Stage] | None:
         """Return what `record` fails with, without a call, and at which stage; None when it may be tried."""
@@ -340,12 +354,20 @@ class AgentRun:
             self._bury(inlet, items[0], record, state, found.reason, failure, stage)
             return
         self._count(state, stage)
+        if self.breakers is not None and self.breakers.keeps(inlet, offset, state, kind, failure):
+            self._put_back(inlet, items)
+            return
         match decide(self.retry, state, failure, now=self.engine.clock.monotonic(), random=random.random):
             case Wait(seconds=seconds):
                 self._put_back(inlet, items)
                 self._back_off(inlet, offset, seconds)
+            case Verdict(outage=float() as seconds) if self.breakers is not None:
+                self._put_back(inlet, items)
+                self.breakers.outage(inlet, offset, state, seconds, failure)
             case Verdict() as verdict:
                 del inlet.retries[offset]
+                if self.breakers is not None:
+                    self.breakers.verdict(inlet, offset, kind, failure)
                 self._bury(inlet, items[0], record, state, verdict.reason, failure, stage)
 
     def bury_in(self, savepoint: Savepoint, inlet: Inlet, record: RawRecord, failure: Exception) -> None:

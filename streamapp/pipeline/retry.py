@@ -281,6 +281,11 @@ class RetryState:
     earlier: int = 0
     """Calls that failed before, while the breaker was open: told in the dead letter, and no part of this budget."""
 
+    @property
+    def calls(self) -> int:
+        """All calls of the handler that failed."""
+        return self.earlier + self.attempts
+
     def timeout(self, retry: Retry, now: float) -> float:
         """Return how long the attempt that starts now may take."""
         return max(0.0, min(retry.attempt_timeout, self.started + retry.budget - now))
@@ -323,6 +328,12 @@ def _backoff(retry: Retry, attempts: int, random: Callable[[], float]) -> float:
     return wait * random() if retry.jitter == "full" else wait
 
 
+def announced_outage(exc: BaseException) -> float | None:
+    """Return for how many seconds the dependency asked to be left alone, at most 300; None where it did not."""
+    asked = _retry_after(exc)
+    return None if asked is None else min(asked, _LONGEST_OUTAGE)
+
+
 def _retry_after(exc: BaseException) -> float | None:
     for link in chain(exc):
         if isinstance(link, Transient) and link.retry_after is not None:
@@ -340,6 +351,7 @@ __all__ = [
     "UnsetInt",
     "Verdict",
     "Wait",
+    "announced_outage",
     "chain",
     "classify",
     "decide",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import CodeType
@@ -37,6 +37,7 @@ _FACT_BYTES: Final = 512
 """Any other header of ours: 26 of them, message, cause and the stack then stay below `OURS_BYTES`."""
 _SMALL_USER_HEADER: Final = 1024
 
+_REPLAY_OF: Final = f"{PREFIX}replay-of"
 _TIMESTAMP_TYPES: Final = ("none", "create", "append")
 _CARRIED: Final = ("replay-count", "replay-of", "replayed-at", "edited-by", "epoch")
 """Facts of a replay: the replayed record brings them and its dead letter keeps them."""
@@ -511,6 +512,14 @@ def read_dead_letter(headers: Headers | None) -> DeadLetter | None:
     )
 
 
+def replayed_from(headers: Iterable[tuple[str, bytes | None]] | Mapping[str, bytes | None] | None) -> Position | None:
+    """Return where a replayed dead letter first failed; None for any other record."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    told = [value for name, value in pairs if name == _REPLAY_OF and value is not None]
+    first = parse_id(told[-1].decode("utf-8", "backslashreplace")) if told else None
+    return None if first is None else first[0]
+
+
 def parse_id(text: str) -> tuple[Position, str] | None:
     """Return position and agent of an id; None where it is none."""
     place, at, agent = text.partition("@")
@@ -563,5 +572,6 @@ __all__ = [
     "parse_id",
     "read_dead_letter",
     "record_size",
+    "replayed_from",
     "stage_of",
 ]

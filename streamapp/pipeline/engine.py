@@ -14,7 +14,7 @@ from streamapp.errors import DeliveryFailed, Fatal, StateUnusable
 from streamapp.events import Event, log_event
 from streamapp.pipeline.admission import Admission
 from streamapp.pipeline.burial import Burial
-from streamapp.pipeline.dead_letter import Writer
+from streamapp.pipeline.dead_letter import Redact, Writer
 from streamapp.pipeline.expiry import Sweeper
 from streamapp.pipeline.group import Group, TableRestore
 from streamapp.pipeline.process import AgentRun
@@ -56,6 +56,10 @@ class EngineSettings:
     warn_after: float
     auto_offset_reset: str
     max_record_bytes: int
+    dlq_redact: Redact | None = None
+    """Rewrites what a dead letter tells of the exception."""
+    dlq_streams_headers: bool = False
+    """Whether dead letters carry Kafka Streams' headers too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +157,8 @@ class Engine:
             dlq_partitions=parts.dlq_partitions,
             dlq_max_bytes=parts.dlq_max_bytes,
             max_record_bytes=settings.max_record_bytes,
+            redact=settings.dlq_redact,
+            streams_headers=settings.dlq_streams_headers,
         )
         self._watching: asyncio.TimerHandle | None = None
         self._stopped = False

@@ -11,7 +11,8 @@ import faust.streams
 from faust.types.tuples import TP, Message
 
 from streamapp.errors import SavepointEnded
-from streamapp.pipeline.savepoint import Savepoint, current_savepoint
+from streamapp.pipeline.dead_letter import replayed_from
+from streamapp.pipeline.savepoint import ALREADY_PROCESSED, Savepoint, current_savepoint
 from streamapp.pipeline.spec import SourceSpec
 from streamapp.records import RawRecord
 from streamapp.worker.handover import Delivery, HandedOver
@@ -83,10 +84,28 @@ class Event(faust.Event):
     @property
     def idempotency_key(self) -> str:
         """What names this record for ever: `topic-partition-offset`. Give it to what lies outside Kafka, so that a retry is seen
-        as one; append `-n` for the n-th effect of one record.
+        as one; `idempotency_key_of` where a record has several effects there.
+
+        A replayed dead letter keeps the name of where it first failed: a call that had its effect before the failure has it once.
         """
         message = self.message
+        first = replayed_from(message.headers)
+        if first is not None:
+            return f"{first.topic}-{first.partition}-{first.offset}"
         return f"{message.topic}-{message.partition}-{message.offset}"
+
+    def idempotency_key_of(self, effect: int) -> str:
+        """Return the name of the record's n-th effect outside Kafka: `topic-partition-offset-n`."""
+        return f"{self.idempotency_key}-{effect}"
+
+    def duplicate(self) -> None:
+        """Say that the record was processed before, and nothing was done: a replayed dead letter is then `already-processed`.
+
+        Of a batch's event, it says so of the batch. Raises SavepointEnded: the record is done.
+        """
+        self._require_in_hand("duplicate")
+        if self._savepoint is not None:
+            self._savepoint.outcome = ALREADY_PROCESSED
 
     def __call__(self) -> Event:
         # faust.current_event() calls what stands in its context variable.

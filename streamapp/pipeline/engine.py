@@ -17,6 +17,7 @@ from streamapp.pipeline.burial import Burial
 from streamapp.pipeline.dead_letter import Redact, Writer
 from streamapp.pipeline.expiry import Sweeper
 from streamapp.pipeline.group import Group, TableRestore
+from streamapp.pipeline.letters import Letters
 from streamapp.pipeline.process import AgentRun
 from streamapp.pipeline.refused import Refused
 from streamapp.pipeline.table import TableHandle
@@ -160,6 +161,7 @@ class Engine:
             redact=settings.dlq_redact,
             streams_headers=settings.dlq_streams_headers,
         )
+        self.letters = Letters(self)
         self._watching: asyncio.TimerHandle | None = None
         self._stopped = False
         self.ticks = Ticks(
@@ -212,6 +214,7 @@ class Engine:
         if self._watching is not None:
             self._watching.cancel()
         self.admission.close_gate("stopping")
+        await self.letters.stop()
         if finish and not self.failure.done():
             longest = max((agent.retry.attempt_timeout for agent in self._agents), default=0.0)
             deadline = Deadline.after(longest)
@@ -348,6 +351,10 @@ class Engine:
         if due is None or due > now + within:
             self.admission.commit_by(now)
 
+    async def commit_now(self) -> bool:
+        """Commit what is admitted by now; tells whether it became durable."""
+        return await asyncio.shield(asyncio.wrap_future(self._transactions.commit_now()))
+
     def wake_line(self, line: Line) -> None:
         """A line or a lane became free: let the agents that wait for it look again."""
         for lane in line.lanes:
@@ -377,6 +384,7 @@ class Engine:
         return self.group.superseded(unit, partition)
 
     def unit_committed(self, unit: UnitOfWork, refused: dict[TablePartition, Exception]) -> None:
+        self.letters.committed(unit)
         for partition, failure in refused.items():
             log_event(
                 log, logging.ERROR, Event.APPLY_FAILED,
@@ -391,6 +399,7 @@ class Engine:
         if isinstance(cause, DeliveryFailed) and cause.for_good:
             culprit = next((unit.culprit for unit in units if unit.culprit is not None), None)
             again = self.refused.found(units[0], culprit, cause, again)
+        self.letters.dropped(cause, units, unknown=unknown)
         self._loop.call_soon_threadsafe(self._restart_actors, again)
         # Whatever has to be asked or restored first goes the long way; a plain abort only seeks.
         if unknown or isinstance(cause, StateUnusable):

@@ -376,6 +376,9 @@ class AgentRun:
         self._count(state, "decode")
         letter = self.engine.burial.letter(self.spec, record, state, "permanent", failure, "decode")
         if letter is not None:
+            self.engine.letters.sent(
+                inlet, cast("int", record.offset()), Condemned(failure, state, stage="decode", reason="permanent")
+            )
             savepoint.send(letter)
 
     def _new_state(self, savepoint: Savepoint) -> RetryState:
@@ -441,6 +444,8 @@ class AgentRun:
         reason: Reason,
         failure: Exception,
         stage: Stage,
+        *,
+        alone: bool = False,
     ) -> None:
         """The record's dead letter and its offset go into one unit; a record that may not be buried stops its partition."""
         lane = inlet.lane
@@ -449,10 +454,18 @@ class AgentRun:
         refused = 0 if found is None else found.letters
         if refused < 2 and not self.spec.stops:
             letter = self.engine.burial.letter(self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None)
+        if found is not None and found.unwritten and not alone:
+            self._put_back(inlet, [item])
+            self.engine.letters.wait(inlet, cast("int", record.offset()), found)
+            return
         if letter is None:
             self._put_back(inlet, [item])
             self._stand(inlet, Condemned(failure, state, letters=refused, stage=stage, reason=reason), record)
             return
+        verdict = Condemned(
+            failure, state, letters=refused, stage=stage, reason=reason, unwritten=found.unwritten if found else 0
+        )
+        self.engine.letters.sent(inlet, cast("int", record.offset()), verdict)
         savepoint = Savepoint(lane, record, exclusive=lane.exclusive, entry=item if isinstance(item, Entry) else None)
         savepoint.stage = inlet.stage
         savepoint.is_letter = True
@@ -466,6 +479,22 @@ class AgentRun:
         else:
             self.admission.admit(savepoint, cast("int", record.offset()) + 1)
             self.offer(inlet, 1)
+
+    def bury_alone(self, inlet: Inlet, verdict: Condemned) -> None:
+        """Write the dead letter of the record at the inlet's head, whose verdict has fallen."""
+        item = inlet.queue.popleft()
+        record = item.record if isinstance(item, Entry) else item
+        state = verdict.tries or RetryState(started=self.engine.clock.monotonic())
+        self._bury(
+            inlet,
+            item,
+            record,
+            state,
+            cast("Reason", verdict.reason),
+            cast("Exception", verdict.failure),
+            verdict.stage,
+            alone=True,
+        )
 
     def _stand(self, inlet: Inlet, verdict: Condemned, record: RawRecord) -> None:
         """The partition stands at the record, which is not called again: not after a rewind either, only by another owner."""

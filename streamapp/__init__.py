@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamapp.application import StreamApp
     from streamapp.errors import ConfigurationError, Permanent, StreamAppError, Transient, UsageError
+    from streamapp.pipeline.breaker import Breaker
     from streamapp.pipeline.retry import Retry
     from streamapp.worker.agents import Agent
     from streamapp.worker.dead_letters import DeadLetter, current_epoch, epoch_of, read_dead_letter
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agent",
+    "Breaker",
     "ConfigurationError",
     "DeadLetter",
     "Event",
@@ -45,6 +47,7 @@ __all__ = [
 # Imported when asked for: the engine's modules and the `streamapp` command must not load Faust because they lie in this package.
 _HOMES = {
     "Agent": "worker.agents",
+    "Breaker": "pipeline.breaker",
     "ConfigurationError": "errors",
     "DeadLetter": "worker.dead_letters",
     "Event": "worker.events",

@@ -19,6 +19,7 @@ from streamapp import assembly
 from streamapp.errors import ConfigurationError
 from streamapp.kafka import client_config
 from streamapp.kafka.script_producer import ScriptProducer
+from streamapp.pipeline.breaker import Breaker
 from streamapp.pipeline.retry import Retry
 from streamapp.project import Project, find_project, import_modules
 from streamapp.records import Outgoing
@@ -230,6 +231,7 @@ class StreamApp(faust.App):
         concurrency: int = 1,
         sink: Iterable[Any] | None = None,
         retry: Retry | None = None,
+        breaker: Breaker | None = None,
         dlq: str | Topic | None = None,
         dedupe: DedupeKey | None = None,
         on_error: Any = None,
@@ -241,6 +243,7 @@ class StreamApp(faust.App):
         """Make an agent of a function over a stream.
 
         `retry`: how often and how long a failing record is tried. `dlq`: where it goes then; default `<topic>-dlq`.
+        `breaker`: when its partition stands instead, because all of them fail. `on_error`: `"skip"`, or `"stop"` at the first.
         `dedupe`: `table.by(function)`, which drops what was already processed.
         """
 
@@ -253,6 +256,7 @@ class StreamApp(faust.App):
                 concurrency=concurrency,
                 sink=sink,
                 retry=retry,
+                breaker=breaker,
                 dlq=dlq,
                 dedupe=dedupe,
                 on_error=on_error,

@@ -9,11 +9,13 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from streamapp.clock import Deadline
-from streamapp.errors import BrokerUnreachable, ConfigurationError, TopologyInvalid
+from streamapp.errors import BrokerUnreachable, ConfigurationError, SettingInvalid, TopologyInvalid
 from streamapp.events import Event, log_event
 from streamapp.identity import DataDir
 from streamapp.kafka import client_config
@@ -26,6 +28,7 @@ from streamapp.kafka.open_rebalance import OpenRebalance
 from streamapp.kafka.producer import KafkaProducer
 from streamapp.kafka.source import KafkaSource
 from streamapp.kafka.versions import await_broker
+from streamapp.pipeline.dead_letter import Redact
 from streamapp.pipeline.engine import Engine, EngineListener, EngineParts, EngineSettings
 from streamapp.pipeline.spec import AgentSpec, SourceSet, TableSpec
 from streamapp.ports import PartitionSource, SourceListener, Store, TransactionalProducer
@@ -191,6 +194,7 @@ class Assembly:
     async def build(self) -> Engine:
         """Return the engine, not started. Raises ConfigurationError, BrokerUnreachable after `start_timeout`."""
         loop = asyncio.get_running_loop()
+        settings = engine_settings(self._settings, self._identity.worker_id)
         topology = await loop.run_in_executor(None, self._reach)
         if topology.missing and self._settings.topics.missing_topic == "fail":
             names = sorted(topic for topics in topology.missing.values() for topic in topics)
@@ -201,7 +205,7 @@ class Assembly:
         self._share_out(topology)
         self.missing = topology.missing
         self._restorer.start()
-        engine = self._engine(topology)
+        engine = self._engine(topology, settings)
         self._follow(engine, topology)
         self._name_missing(topology)
         if topology.missing:
@@ -305,10 +309,10 @@ class Assembly:
                     f"source topic {topic} does not exist; its agents wait for it. Create it, or declare it with partitions=", topic=topic,
                 )  # fmt: skip
 
-    def _engine(self, topology: Topology) -> Engine:
+    def _engine(self, topology: Topology, engine_settings: EngineSettings) -> Engine:
         settings, worker = self._settings, self._identity.worker_id
         return Engine(
-            settings=engine_settings(settings, worker),
+            settings=engine_settings,
             sets=topology.ready,
             agents=self._agents,
             tables=self._tables,
@@ -396,7 +400,25 @@ def engine_settings(settings: Settings, worker_id: str) -> EngineSettings:
         warn_after=settings.stream.agent_warning_after,
         auto_offset_reset=settings.topics.auto_offset_reset,
         max_record_bytes=settings.producer.producer_max_request_size,
+        dlq_redact=_redaction(settings.observe.dlq_redact),
+        dlq_streams_headers=settings.observe.dlq_compat == "streams",
     )
+
+
+def _redaction(named: str | None) -> Redact | None:
+    """Return the function that `dlq_redact` names. Raises SettingInvalid: letters would go out with what it was to hide."""
+    if named is None:
+        return None
+    module, _, name = named.partition(":")
+    try:
+        found = attrgetter(name)(import_module(module))
+    except Exception as failure:  # user code runs while it is imported
+        raise SettingInvalid(
+            f"STREAMAPP_DLQ_REDACT={named}: cannot be imported: {type(failure).__name__}: {failure}"
+        ) from failure
+    if not callable(found):
+        raise SettingInvalid(f"STREAMAPP_DLQ_REDACT={named}: must be a function of message and stack")
+    return cast("Redact", found)
 
 
 # --- an app's

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from streamapp.clock import Clock
 from streamapp.errors import OutputRejected, ValidationFailed
 from streamapp.events import Event, log_event
-from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Order, Reason, Stage, Writer, bury
-from streamapp.records import Outgoing, RawRecord
+from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Order, Reason, Redact, Stage, Writer, bury
+from streamapp.records import Headers, Outgoing, RawRecord
 
 if TYPE_CHECKING:
     from streamapp.pipeline.retry import RetryState
     from streamapp.pipeline.spec import AgentSpec
 
 log = logging.getLogger(__name__)
+
+_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*", re.DOTALL)
 
 
 class Burial:
@@ -30,6 +33,8 @@ class Burial:
         dlq_partitions: Mapping[str, int],
         dlq_max_bytes: Mapping[str, int],
         max_record_bytes: int,
+        redact: Redact | None = None,
+        streams_headers: bool = False,
     ) -> None:
         self.written = 0
         self._writer = writer
@@ -37,6 +42,8 @@ class Burial:
         self._dlq_partitions = dlq_partitions
         self._dlq_max_bytes = dlq_max_bytes
         self._max_record_bytes = max_record_bytes
+        self._redact = redact
+        self._streams_headers = streams_headers
 
     def letter(
         self,
@@ -60,24 +67,27 @@ class Burial:
                 exception=failure,
                 stage=_stage(stage, failure),
                 reason=reason,
-                attempts=state.attempts,
+                attempts=state.calls,
                 first_failed_at=now if state.first_failed_at is None else state.first_failed_at,
                 failed_at=now,
                 order=order,
+                trace_id=_trace_id(record.headers()),
             ),
             writer=self._writer,
             topic=DeadLetterTopic(
                 name=spec.dlq,
                 partitions=self._dlq_partitions[spec.dlq],
                 max_bytes=max_bytes or self._dlq_max_bytes.get(spec.dlq, self._max_record_bytes),
+                redact=self._redact,
+                streams_headers=self._streams_headers,
             ),
         )
         self.written += 1
         log_event(
             log, logging.WARNING, Event.RECORD_DEAD_LETTERED,
-            f"{burial.position}: dead-lettered to {spec.dlq}, {reason} after {state.attempts} attempts: {type(failure).__name__}",
+            f"{burial.position}: dead-lettered to {spec.dlq}, {reason} after {state.calls} attempts: {type(failure).__name__}",
             topic=burial.position.topic, partition=burial.position.partition, offset=burial.position.offset, agent=spec.name,
-            dlq_id=burial.id, fingerprint=burial.fingerprint, error_type=type(failure).__name__, attempt=state.attempts,
+            dlq_id=burial.id, fingerprint=burial.fingerprint, error_type=type(failure).__name__, attempt=state.calls,
         )  # fmt: skip
         if "value" in burial.truncated:
             log_event(
@@ -86,6 +96,13 @@ class Burial:
                 dlq_id=burial.id,
             )  # fmt: skip
         return burial.outgoing
+
+
+def _trace_id(headers: Headers | None) -> str | None:
+    """Return the trace that the record belongs to; None where it carries none (W3C Trace Context)."""
+    told = next((value for name, value in reversed(headers or ()) if name == "traceparent"), None)
+    found = None if told is None else _TRACEPARENT.fullmatch(told)
+    return None if found is None else found[1].decode()
 
 
 def _stage(stage: Stage, failure: Exception) -> Stage:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 from streamapp.errors import DecodeFailed
 from streamapp.pipeline.lane import Entry, Inlet
-from streamapp.pipeline.replayed import ALREADY_PROCESSED, REPLAY_OF
-from streamapp.pipeline.savepoint import Savepoint, current_savepoint
+from streamapp.pipeline.replayed import REPLAY_OF
+from streamapp.pipeline.savepoint import ALREADY_PROCESSED, Savepoint, current_savepoint
 from streamapp.records import RawRecord
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Cursor:
             self.savepoint = savepoint
             self.record = record
             if lane.condemned and (refused := self.agent.condemned(inlet, record)) is not None:
-                self.fail(refused, stage="sink")
+                self.fail(refused[0], stage=refused[1])
                 continue
             raw = record.value()
             try:
@@ -143,7 +143,7 @@ class Cursor:
             self._answer(savepoint, self.records if getattr(savepoint, "is_batch", False) else (savepoint.record,))
         if savepoint.entry is None:
             kept = self._admission.admit(savepoint, savepoint.record.offset() + 1)  # type: ignore[operator]  # a record read has an offset
-            if inlet.retries:
+            if inlet.attentive:
                 self.agent.forget_retries(inlet, savepoint)
         else:
             kept = self._leave(inlet, savepoint)
@@ -185,7 +185,10 @@ class Cursor:
                 continue
             if inlet.lane.condemned and self.agent.condemned(inlet, _record_of(inlet.queue[0])) is not None:
                 break  # it gets its dead letter alone
-            self._add(inlet, savepoint)
+            failure = self._add(inlet, savepoint)
+            if failure is not None:
+                self.fail(failure)
+                return await self.take(limit, within)
         return self.values
 
     def fail(self, failure: Exception, *, stage: Stage = "handler") -> None:
@@ -309,8 +312,8 @@ class Cursor:
             self.agent.advance(inlet, cast("Entry", entry))
         return True
 
-    def _add(self, inlet: Inlet, savepoint: Savepoint) -> None:
-        """Add the lane's next record to the batch in hand."""
+    def _add(self, inlet: Inlet, savepoint: Savepoint) -> Exception | None:
+        """Add the lane's next record to the batch in hand; return what the batch fails with, so that its records come one by one."""
         lane = inlet.lane
         item = inlet.queue.popleft()
         if lane.straight:
@@ -334,17 +337,21 @@ class Cursor:
         raw = record.value()
         try:
             value = self._missing(inlet) if raw is None else inlet.decode(raw)
+        except Exception as failure:
+            explained = self._explained(inlet, raw, failure)
+            if self.agent.spec.stops:
+                return explained
+            self.agent.bury_in(savepoint, inlet, record, explained)
+            return None
+        try:
             if self.agent.dedupe is not None and self.agent.dedupe.seen(savepoint, value):
                 self.agent.resolved(savepoint, record, ALREADY_PROCESSED)
-                return
+                return None
         except Exception as failure:
-            if self.agent.spec.on_error != "skip" or self.agent.spec.dlq is None:
-                self.fail(failure)  # what becomes of this one is not for the batch to decide: all of it comes record by record
-                raise Rewound from failure
-            self.agent.bury_in(savepoint, inlet, record, self._explained(inlet, raw, failure), "validate")
-            return
+            return failure
         self.records.append(record)
         self.values.append(value)
+        return None
 
     @staticmethod
     def _missing(inlet: Inlet) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import CodeType
@@ -541,6 +541,14 @@ def epoch_of(headers: Headers | None) -> str | None:
     return next((_text(value) for name, value in reversed(headers or ()) if name == _EPOCH and value is not None), None)
 
 
+def replayed_from(headers: Iterable[tuple[str, bytes | None]] | Mapping[str, bytes | None] | None) -> Position | None:
+    """Return where a replayed dead letter first failed; None for any other record."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    told = [value for name, value in pairs if name == REPLAY_OF and value is not None]
+    first = parse_id(told[-1].decode("utf-8", "backslashreplace")) if told else None
+    return None if first is None else first[0]
+
+
 def parse_id(text: str) -> tuple[Position, str] | None:
     """Return position and agent of an id; None where it is none."""
     place, at, agent = text.partition("@")
@@ -601,5 +609,6 @@ __all__ = [
     "read_dead_letter",
     "record_size",
     "replay_of",
+    "replayed_from",
     "stage_of",
 ]

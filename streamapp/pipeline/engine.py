@@ -14,9 +14,10 @@ from streamapp.errors import DeliveryFailed, Fatal, StateUnusable
 from streamapp.events import Event, log_event
 from streamapp.pipeline.admission import Admission
 from streamapp.pipeline.burial import Burial
-from streamapp.pipeline.dead_letter import Writer
+from streamapp.pipeline.dead_letter import Redact, Writer
 from streamapp.pipeline.expiry import Sweeper
 from streamapp.pipeline.group import Group, TableRestore
+from streamapp.pipeline.letters import Letters
 from streamapp.pipeline.process import AgentRun
 from streamapp.pipeline.refused import Refused
 from streamapp.pipeline.replayed import Answers
@@ -59,6 +60,10 @@ class EngineSettings:
     warn_after: float
     auto_offset_reset: str
     max_record_bytes: int
+    dlq_redact: Redact | None = None
+    """Rewrites what a dead letter tells of the exception."""
+    dlq_streams_headers: bool = False
+    """Whether dead letters carry Kafka Streams' headers too."""
 
 
 def _nothing_settled(id_: str) -> bool:
@@ -162,8 +167,11 @@ class Engine:
             dlq_partitions=parts.dlq_partitions,
             dlq_max_bytes=parts.dlq_max_bytes,
             max_record_bytes=settings.max_record_bytes,
+            redact=settings.dlq_redact,
+            streams_headers=settings.dlq_streams_headers,
         )
         self.answers = Answers(status_topic(settings.app_id), settings.worker_id, parts.clock)
+        self.letters = Letters(self)
         self._watching: asyncio.TimerHandle | None = None
         self._stopped = False
         self.ticks = Ticks(
@@ -217,6 +225,7 @@ class Engine:
         if self._watching is not None:
             self._watching.cancel()
         self.admission.close_gate("stopping")
+        await self.letters.stop()
         if finish and not self.failure.done():
             longest = max((agent.retry.attempt_timeout for agent in self._agents), default=0.0)
             deadline = Deadline.after(longest)
@@ -348,9 +357,14 @@ class Engine:
 
     def commit_soon(self, within: float) -> None:
         """Commit early unless the regular commit falls within `within` seconds anyway: a wait holds no transaction open."""
-        if within < self.settings.commit_interval:
-            return
-        self.admission.commit_by(self.clock.monotonic())
+        now = self.clock.monotonic()
+        due = self.admission.commit_at
+        if due is None or due > now + within:
+            self.admission.commit_by(now)
+
+    async def commit_now(self) -> bool:
+        """Commit what is admitted by now; tells whether it became durable."""
+        return await asyncio.shield(asyncio.wrap_future(self._transactions.commit_now()))
 
     def wake_line(self, line: Line) -> None:
         """A line or a lane became free: let the agents that wait for it look again, and end what only its holder kept from ending."""
@@ -382,6 +396,7 @@ class Engine:
         return self.group.superseded(unit, partition)
 
     def unit_committed(self, unit: UnitOfWork, refused: dict[TablePartition, Exception]) -> None:
+        self.letters.committed(unit)
         for partition, failure in refused.items():
             log_event(
                 log, logging.ERROR, Event.APPLY_FAILED,
@@ -396,6 +411,7 @@ class Engine:
         if isinstance(cause, DeliveryFailed) and cause.for_good:
             culprit = next((unit.culprit for unit in units if unit.culprit is not None), None)
             again = self.refused.found(units[0], culprit, cause, again)
+        self.letters.dropped(cause, units, unknown=unknown)
         self._loop.call_soon_threadsafe(self._restart_actors, again)
         # Whatever has to be asked or restored first goes the long way; a plain abort only seeks.
         if unknown or isinstance(cause, StateUnusable):

@@ -499,7 +499,7 @@ class Group:
             if lane.line.holder is not None and all(other is lane or not other.running for other in lane.line.lanes):
                 lane.line.holder = None
             for reason in list(lane.pauses):
-                if reason != "revoked":
+                if reason != "revoked" and reason not in lane.lasting:
                     lane.unpause(reason)
             lane.next_offset = positions[partition]
             with self._admission.lock:

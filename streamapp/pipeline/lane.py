@@ -15,7 +15,8 @@ from streamapp.errors import InvariantBroken
 from streamapp.records import Partition, RawRecord
 
 if TYPE_CHECKING:
-    from streamapp.pipeline.dead_letter import Stage
+    from streamapp.pipeline.breaker import BreakerState
+    from streamapp.pipeline.dead_letter import Reason, Stage
     from streamapp.pipeline.overlay import TablePartition
     from streamapp.pipeline.process import AgentRun
     from streamapp.pipeline.retry import RetryState
@@ -88,14 +89,21 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Condemned:
-    """What is known of a record's outputs from a unit that the broker refused; kept until the record is committed."""
+    """What is known of a record that fails without another call when it is read again; kept until it is committed."""
 
     failure: Exception | None
-    """What the record fails with, without another call; None where only its dead letter was refused."""
+    """What it fails with: an output of it was refused, or its verdict has fallen. None where only its dead letter was refused."""
     tries: RetryState | None
-    """Its failed attempts before the one whose output was refused."""
+    """Its failed attempts before the one whose output was refused; all of them where the verdict has fallen."""
     letters: int = 0
     """Dead letters of it that were refused: after one it gets a bare reference, after two its partition stands."""
+    stage: Stage = "sink"
+    reason: Reason | None = None
+    """The verdict, where it has fallen: the partition stands at the record, or its dead letter is still to be written."""
+    unwritten: int = 0
+    """How often its dead letter went down with its unit; then it is written in a unit of its own."""
+    not_before: float = 0.0
+    """Monotonic seconds before which the dead letter is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,21 @@ class Standing:
 class Inlet:
     """One agent's end of one lane: the records that wait for it."""
 
-    __slots__ = ("agent", "decode", "is_ready", "lane", "queue", "retries", "source", "stage", "standing", "takes_none")
+    __slots__ = (
+        "agent",
+        "attentive",
+        "breaker",
+        "decode",
+        "is_ready",
+        "lane",
+        "probe",
+        "queue",
+        "retries",
+        "source",
+        "stage",
+        "standing",
+        "takes_none",
+    )
 
     def __init__(self, lane: Lane, agent: AgentRun, stage: int) -> None:
         self.lane = lane
@@ -128,6 +150,12 @@ class Inlet:
         self.retries: dict[int, RetryState] = {}
         """Attempts so far, by offset of the records that failed at least once and are not done."""
         self.standing: Standing | None = None
+        self.attentive = False
+        """Whether the agent is told of a record that is done: one of `retries`, or one that ends the breaker's count."""
+        self.breaker: BreakerState | None = None
+        """None until a verdict, and for an agent without one."""
+        self.probe: int | None = None
+        """The offset of the record that may be started though the breaker is open."""
 
 
 class Lane:
@@ -141,6 +169,7 @@ class Lane:
         "in_hand",
         "inlets",
         "isolate_until",
+        "lasting",
         "line",
         "metadata",
         "next_offset",
@@ -169,6 +198,8 @@ class Lane:
         self.opened = False
         """Whether it ran since it was assigned: what stands then is being rewound, and will run again."""
         self.pauses: set[str] = set()
+        self.lasting: set[str] = set()
+        """Those of `pauses` that a rewind does not end."""
         self.paused = False
         """Whether `pauses` holds a reason: no record is started."""
         self.committed: int | None = None
@@ -207,12 +238,16 @@ class Lane:
         """Whether it ran and is still ours, though it may stand at the moment: a rewind ends by itself."""
         return self.opened and self.state is not LaneState.CLOSED and not self.pauses & {"revoked", NO_POSITION}
 
-    def pause(self, reason: str) -> None:
+    def pause(self, reason: str, *, lasts: bool = False) -> None:
+        """Start no record until `unpause`, or until the lane is rewound unless it `lasts`."""
         self.pauses.add(reason)
+        if lasts:
+            self.lasting.add(reason)
         self.paused = True
 
     def unpause(self, reason: str) -> None:
         self.pauses.discard(reason)
+        self.lasting.discard(reason)
         self.paused = bool(self.pauses)
 
     @property

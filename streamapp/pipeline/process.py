@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, cast
 
 from streamapp.errors import AgentFailed, RecordError, StreamAppError
 from streamapp.events import Event, log_event
+from streamapp.pipeline.breakers import Breakers
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dedupe import Dedupe
-from streamapp.pipeline.lane import Entry, Inlet, Place, Standing
+from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place, Standing
 from streamapp.pipeline.retry import FailureClass, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Outgoing, RawRecord
@@ -21,12 +22,16 @@ from streamapp.records import Outgoing, RawRecord
 if TYPE_CHECKING:
     from streamapp.pipeline.dead_letter import Reason, Stage
     from streamapp.pipeline.engine import Engine
+    from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.spec import AgentSpec
 
 log = logging.getLogger(__name__)
 
 STOP_TRIES = 3
 """Times, a second apart, that an actor is told to end: a stop has ten seconds in all."""
+
+UNIT_ENDS_SOON = 0.002
+"""Seconds between two looks whether a unit that was to be committed at once is closed: only a commit under way holds that up."""
 
 FRESH_START = 1.0
 """Seconds before a function that ended without a record is called again: a dependency that is away is not hammered."""
@@ -49,6 +54,7 @@ class AgentRun:
         self.waiters: list[Cursor] = []
         self.cursors = [Cursor(self) for _ in range(spec.concurrency)]
         self.processed = 0
+        self.breakers = None if spec.breaker is None or not spec.breaker.enabled or spec.stops else Breakers(self, spec.breaker)
         self._alone: dict[Inlet, int] = {}
         self._stopping = False
         self._watched: dict[Cursor, tuple[Savepoint, float, bool]] = {}
@@ -171,6 +177,8 @@ class AgentRun:
 
         A record is timed from the first look that found it, so that no clock is read per record.
         """
+        if self.breakers is not None:
+            self.breakers.step(now)
         for cursor in self.cursors:
             savepoint = cursor.savepoint
             if savepoint is None or cursor.waiter is not None:
@@ -220,7 +228,7 @@ class AgentRun:
                 continue
             ready.append(inlet)
             lane = inlet.lane
-            if lane.paused or not lane.running:
+            if not lane.running or (lane.paused and (inlet.probe is None or not self._probes(inlet))):
                 continue
             if lane.line.holder is not None and lane.line.holder is not inlet.queue[0]:
                 continue
@@ -230,6 +238,13 @@ class AgentRun:
                 self.wake(1)
             return inlet
         return None
+
+    def _probes(self, inlet: Inlet) -> bool:
+        return self.breakers is not None and self.breakers.lets_through(inlet)
+
+    def holds(self, lane: Lane) -> bool:
+        """Return whether a record of `lane` is in hand here."""
+        return any(cursor.savepoint is not None and cursor.savepoint.lane is lane for cursor in self.cursors)
 
     def has_room(self, inlet: Inlet) -> bool:
         """Return whether the inlet's first record may join its lane's window: at the bound, only one that is in it already."""
@@ -283,16 +298,20 @@ class AgentRun:
     def forget_retries(self, inlet: Inlet, savepoint: Savepoint) -> None:
         """The record is done: its attempts no longer count, unless its outputs are refused."""
         savepoint.tries = inlet.retries.pop(cast("int", savepoint.record.offset()), None)
+        if self.breakers is not None:
+            self.breakers.done(inlet, savepoint)
+        inlet.attentive = bool(inlet.retries) or (inlet.breaker is not None and inlet.breaker.listens)
 
-    def condemned(self, inlet: Inlet, record: RawRecord) -> Exception | None:
-        """Return what `record` fails with because its outputs were refused; None when it may be tried."""
+    def condemned(self, inlet: Inlet, record: RawRecord) -> tuple[Exception, Stage] | None:
+        """Return what `record` fails with, without a call, and at which stage; None when it may be tried."""
         offset = cast("int", record.offset())
         found = inlet.lane.condemned.get(Place(inlet.stage, offset))
         if found is None or found.failure is None:
             return None
         if found.tries is not None:
             inlet.retries[offset] = replace(found.tries)
-        return found.failure
+            inlet.attentive = True
+        return found.failure, found.stage
 
     def split_batch(self, inlet: Inlet, until: int) -> None:
         """A batch that ended before `until` failed: its records come one by one."""
@@ -321,37 +340,52 @@ class AgentRun:
             lane.line.holder = None
         if savepoint.number != lane.number or not lane.running:
             return  # dropped by a rewind or a revoke meanwhile: it will be read again, here or elsewhere
+        kind = classify(failure, permanent=self.retry.permanent, transient=self.retry.transient)
+        if kind <= FailureClass.ENGINE:
+            if kind is FailureClass.FATAL:
+                self.engine.fatal(failure)
+            self._put_back(inlet, items)
+            return
         if len(items) > 1:
             last = items[-1].record if isinstance(items[-1], Entry) else items[-1]
             self.split_batch(inlet, cast("int", last.offset()) + 1)
             self._put_back(inlet, items)
             return
-        match classify(failure, permanent=self.retry.permanent, transient=self.retry.transient):
-            case FailureClass.FATAL:
-                self.engine.fatal(failure)
-                self._put_back(inlet, items)
-                return
-            case FailureClass.ENGINE:
-                self._put_back(inlet, items)
-                return
         record = savepoint.record
         offset = cast("int", record.offset())
         state = inlet.retries.setdefault(offset, self._new_state(savepoint))
+        inlet.attentive = True
+        found = lane.condemned.get(Place(inlet.stage, offset)) if lane.condemned else None
+        if found is not None and found.reason is not None:
+            del inlet.retries[offset]
+            self._bury(inlet, items[0], record, state, found.reason, failure, stage)
+            return
         self._count(state, stage)
+        if self.breakers is not None and self.breakers.keeps(inlet, offset, state, kind, failure):
+            self._put_back(inlet, items)
+            return
         match decide(self.retry, state, failure, now=self.engine.clock.monotonic(), random=random.random):
             case Wait(seconds=seconds):
                 self._put_back(inlet, items)
                 self._back_off(inlet, offset, seconds)
+            case Verdict(outage=float() as seconds) if self.breakers is not None:
+                self._put_back(inlet, items)
+                self.breakers.outage(inlet, offset, state, seconds, failure)
             case Verdict() as verdict:
                 del inlet.retries[offset]
+                if self.breakers is not None:
+                    self.breakers.verdict(inlet, offset, kind, failure)
                 self._bury(inlet, items[0], record, state, verdict.reason, failure, stage)
 
-    def bury_in(self, savepoint: Savepoint, inlet: Inlet, record: RawRecord, failure: Exception, stage: Stage) -> None:
+    def bury_in(self, savepoint: Savepoint, inlet: Inlet, record: RawRecord, failure: Exception) -> None:
         """A record inside a batch cannot be decoded: its dead letter joins the batch's savepoint."""
         state = self._new_state(savepoint)
-        self._count(state, stage)
-        letter = self.engine.burial.letter(self.spec, record, state, "permanent", failure, stage)
+        self._count(state, "decode")
+        letter = self.engine.burial.letter(self.spec, record, state, "permanent", failure, "decode")
         if letter is not None:
+            self.engine.letters.sent(
+                inlet, cast("int", record.offset()), Condemned(failure, state, stage="decode", reason="permanent")
+            )
             savepoint.send(letter)
             self._reopen(savepoint, record)
 
@@ -384,19 +418,30 @@ class AgentRun:
         self.offer(inlet, 1)
 
     def _back_off(self, inlet: Inlet, offset: int, seconds: float) -> None:
-        """The partition stands still until the next attempt; what was done before is committed, so nothing is held open."""
+        """The partition stands still until the next attempt, which joins a later unit than the one that is open now.
+
+        What was done before is committed early, so that it is safe and the wait holds no transaction open.
+        """
         lane = inlet.lane
         number = lane.number
         reason = f"retry of {offset} by {self.name}"
         lane.pause(reason)
+        unit = self.admission.unit
+        begun = not unit.is_empty
         self.engine.commit_soon(within=seconds)
+        loop = asyncio.get_running_loop()
 
         def again() -> None:
-            if lane.number == number:
-                lane.unpause(reason)
-                self.engine.wake_line(lane.line)
+            if lane.number != number:
+                return
+            if begun and self.admission.unit is unit:
+                self.engine.commit_soon(within=0.0)
+                loop.call_later(UNIT_ENDS_SOON, again)
+                return
+            lane.unpause(reason)
+            self.engine.wake_line(lane.line)
 
-        asyncio.get_running_loop().call_later(seconds, again)
+        loop.call_later(seconds, again)
 
     def _bury(
         self,
@@ -407,7 +452,9 @@ class AgentRun:
         reason: Reason,
         failure: Exception,
         stage: Stage,
+        *,
         answer: Outgoing | None = None,
+        alone: bool = False,
     ) -> None:
         """The record's dead letter and its offset go into one unit; a record that may not be buried stops its partition.
 
@@ -417,27 +464,23 @@ class AgentRun:
         letter: Outgoing | None = None
         found = lane.condemned.get(Place(inlet.stage, cast("int", record.offset()))) if lane.condemned else None
         refused = 0 if found is None else found.letters
-        if refused < 2 and (self.spec.on_error != "stop" or answer is not None):
+        if refused < 2 and (not self.spec.stops or answer is not None):
             letter = self.engine.burial.letter(
                 self.spec, record, state, reason, failure, stage,
                 max_bytes=1 if refused else None, order="skipped" if answer is None else "stopped",
             )  # fmt: skip
-        if letter is None:
-            if refused >= 2:
-                why = f"cannot write its dead letter, {self.spec.dlq} refuses it"
-            else:
-                why = "has no dead-letter topic" if self.spec.dlq is None else 'stops at failures (on_error="stop")'
+        if found is not None and found.unwritten and not alone and answer is None:
             self._put_back(inlet, [item])
-            pause = f"stopped at {record.offset()} by {self.name}: {type(failure).__name__}"
-            lane.pause(pause)
-            inlet.standing = Standing(cast("int", record.offset()), state, failure, stage, pause)
-            log_event(
-                log, logging.ERROR, Event.LANE_STALLED,
-                f"{lane}@{record.offset()}: agent {self.name} {why}, so its partition stands here: "
-                f"{type(failure).__name__}: {_text(failure)}; mend the cause and restart the worker",
-                topic=lane.partition.topic, partition=lane.partition.number, offset=record.offset(), agent=self.name,
-            )  # fmt: skip
+            self.engine.letters.wait(inlet, cast("int", record.offset()), found)
             return
+        if letter is None:
+            self._put_back(inlet, [item])
+            self._stand(inlet, Condemned(failure, state, letters=refused, stage=stage, reason=reason), record)
+            return
+        verdict = Condemned(
+            failure, state, letters=refused, stage=stage, reason=reason, unwritten=found.unwritten if found else 0
+        )
+        self.engine.letters.sent(inlet, cast("int", record.offset()), verdict)
         savepoint = Savepoint(lane, record, exclusive=lane.exclusive, entry=item if isinstance(item, Entry) else None)
         savepoint.stage = inlet.stage
         savepoint.is_letter = True
@@ -480,9 +523,53 @@ class AgentRun:
                 f"{lane}@{standing.offset}: dead-lettered on request, its partition goes on",
                 topic=lane.partition.topic, partition=lane.partition.number, offset=standing.offset, agent=self.name,
             )  # fmt: skip
-        self._bury(inlet, item, record, standing.state, "taken", standing.failure, standing.stage, answer)
+        self._bury(inlet, item, record, standing.state, "taken", standing.failure, standing.stage, answer=answer)
         self.engine.wake_line(lane.line)
         return True
+
+    def bury_alone(self, inlet: Inlet, verdict: Condemned) -> None:
+        """Write the dead letter of the record at the inlet's head, whose verdict has fallen."""
+        item = inlet.queue.popleft()
+        record = item.record if isinstance(item, Entry) else item
+        state = verdict.tries or RetryState(started=self.engine.clock.monotonic())
+        self._bury(
+            inlet,
+            item,
+            record,
+            state,
+            cast("Reason", verdict.reason),
+            cast("Exception", verdict.failure),
+            verdict.stage,
+            alone=True,
+        )
+
+    def _stand(self, inlet: Inlet, verdict: Condemned, record: RawRecord) -> None:
+        """The partition stands at the record, which is not called again: not after a rewind either, only by another owner."""
+        lane, offset, failure = inlet.lane, cast("int", record.offset()), cast("Exception", verdict.failure)
+        place = Place(inlet.stage, offset)
+        pause = f"stopped at {offset} by {self.name}: {type(failure).__name__}"
+        lane.pause(pause)
+        inlet.standing = Standing(offset, cast("RetryState", verdict.tries), failure, verdict.stage, pause)
+        known = lane.condemned.get(place)
+        if known is not None and known.reason is not None:
+            return  # read again after a rewind, and said before
+        with self.admission.lock:  # committing thins it out
+            lane.condemned[place] = verdict
+        way_out = "mend the cause and restart the worker"
+        if verdict.letters >= 2:
+            why = f"cannot write its dead letter, {self.spec.dlq} refuses it"
+        elif self.spec.dlq is None:
+            why = "reads dead letters and has no dead-letter topic of its own"
+        else:
+            why = 'stops at failures (on_error="stop")'
+            way_out += f", or dead-letter the record: streamapp dlq take {lane.partition.topic}/{lane.partition.number}/{offset} --execute"
+        log_event(
+            log, logging.ERROR, Event.LANE_STOPPED,
+            f"{lane}@{offset}: agent {self.name} {why}, so its partition stands here: "
+            f"{type(failure).__name__}: {_text(failure)}; {way_out}",
+            topic=lane.partition.topic, partition=lane.partition.number, offset=offset, agent=self.name,
+            error_type=type(failure).__name__,
+        )  # fmt: skip
 
 
 def _text(failure: BaseException) -> str:

@@ -18,7 +18,7 @@ from streamapp.records import Headers, Outgoing, Position, RawRecord
 if TYPE_CHECKING:
     from streamapp.pipeline.spec import AgentSpec
 
-PROCESSED, ALREADY_PROCESSED = "processed", "already-processed"
+PROCESSED = "processed"
 
 
 class Answers:
@@ -61,4 +61,4 @@ class Answers:
         return datetime.fromtimestamp(self._clock.wall(), UTC)
 
 
-__all__ = ["ALREADY_PROCESSED", "PROCESSED", "REPLAY_OF", "Answers"]
+__all__ = ["PROCESSED", "REPLAY_OF", "Answers"]

@@ -69,17 +69,17 @@ class Retry:
     """Exception classes that a later try may get past."""
 
     def __post_init__(self) -> None:
-        _require("attempts", self.attempts, low=1, high=20, whole=True)
+        require("retry", "attempts", self.attempts, low=1, high=20, whole=True)
         if isinstance(self.unknown_attempts, UnsetInt):
             object.__setattr__(self, "unknown_attempts", UnsetInt(min(self.unknown_attempts, self.attempts)))
-        _require("unknown_attempts", self.unknown_attempts, low=1, high=self.attempts, whole=True)
-        _require("base", self.base, above=0)
-        _require("factor", self.factor, low=1)
-        _require("budget", self.budget, above=0)
-        _require("attempt_timeout", self.attempt_timeout, above=0)
+        require("retry", "unknown_attempts", self.unknown_attempts, low=1, high=self.attempts, whole=True)
+        require("retry", "base", self.base, above=0)
+        require("retry", "factor", self.factor, low=1)
+        require("retry", "budget", self.budget, above=0)
+        require("retry", "attempt_timeout", self.attempt_timeout, above=0)
         if isinstance(self.cap, UnsetFloat):
             object.__setattr__(self, "cap", UnsetFloat(min(self.cap, self.budget)))
-        _require("cap", self.cap, above=0, high=self.budget)
+        require("retry", "cap", self.cap, above=0, high=self.budget)
         if self.jitter not in ("full", "none"):
             raise SettingInvalid(f"retry jitter {self.jitter!r}: must be full or none")
         for name, classes in (("permanent", self.permanent), ("transient", self.transient)):
@@ -113,9 +113,17 @@ class Retry:
         return replace(self, **fitted)  # type: ignore[arg-type]  # all of them are float fields
 
 
-def _require(
-    name: str, value: float, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf, whole: bool = False
+def require(
+    policy: str,
+    name: str,
+    value: float,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    whole: bool = False,
 ) -> None:
+    """Refuse a policy's field outside its range. Raises SettingInvalid."""
     right_kind = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     if right_kind and math.isfinite(value) and low <= value <= high and value > above:
         return
@@ -123,7 +131,7 @@ def _require(
         allowed = f"above {above:g}" + (f", at most {high:g}" if high < math.inf else "")
     else:
         allowed = f"{low:g} to {high:g}" if high < math.inf else f"at least {low:g}"
-    raise SettingInvalid(f"retry {name} {value!r}: must be {'a whole number, ' if whole else ''}{allowed}")
+    raise SettingInvalid(f"{policy} {name} {value!r}: must be {'a whole number, ' if whole else ''}{allowed}")
 
 
 # --- what a failure is -----------------------------------------------------------------------------------------------
@@ -270,6 +278,13 @@ class RetryState:
     """Calls of the handler that failed so far; decoding is none."""
     first_failed_at: float | None = None
     """Seconds since 1970."""
+    earlier: int = 0
+    """Calls that failed before, while the breaker was open: told in the dead letter, and no part of this budget."""
+
+    @property
+    def calls(self) -> int:
+        """All calls of the handler that failed."""
+        return self.earlier + self.attempts
 
     def timeout(self, retry: Retry, now: float) -> float:
         """Return how long the attempt that starts now may take."""
@@ -313,6 +328,12 @@ def _backoff(retry: Retry, attempts: int, random: Callable[[], float]) -> float:
     return wait * random() if retry.jitter == "full" else wait
 
 
+def announced_outage(exc: BaseException) -> float | None:
+    """Return for how many seconds the dependency asked to be left alone, at most 300; None where it did not."""
+    asked = _retry_after(exc)
+    return None if asked is None else min(asked, _LONGEST_OUTAGE)
+
+
 def _retry_after(exc: BaseException) -> float | None:
     for link in chain(exc):
         if isinstance(link, Transient) and link.retry_after is not None:
@@ -330,8 +351,10 @@ __all__ = [
     "UnsetInt",
     "Verdict",
     "Wait",
+    "announced_outage",
     "chain",
     "classify",
     "decide",
     "is_oversize",
+    "require",
 ]

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Writes = "dict[tuple[TablePartition, bytes], bytes | None]"
 
+ALREADY_PROCESSED = "already-processed"
+"""A savepoint's `outcome`."""
+
 DLQ_HEADER_PREFIX = "streamapp.dlq."
 """Headers of a dead letter; they never travel to what a replayed record causes."""
 
@@ -50,17 +53,17 @@ class Savepoint:
         "tries",
         "writes",
     )
-    # These five are set where they say something, and looked at only when an output was refused: none costs a normal record.
+    # These five are set where they say something, and looked at with a default where that matters: none costs a normal record.
     stage: int
     """Which of the lane's agents works on the record; unset where there is one."""
     is_batch: bool
     """Set when it covers several records, of which `record` is the last."""
     is_letter: bool
     """Set when it holds the record's dead letter."""
+    outcome: str | None
+    """`already-processed` where the record was found to be a duplicate; unset where it was processed."""
     tries: RetryState | None
     """The record's failed attempts before this one; unset where it never failed."""
-    outcome: str | None
-    """What a replayed record's resolution says instead of `processed`; unset where nobody has said anything."""
 
     def __init__(self, lane: Lane, record: RawRecord, exclusive: bool, entry: Entry | None = None) -> None:
         self.lane = lane

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from streamapp.pipeline.breaker import Breaker
 from streamapp.pipeline.retry import Retry
 from streamapp.records import RawRecord
 
@@ -71,8 +72,15 @@ class AgentSpec:
     retry: Retry = field(default_factory=Retry)
     dlq: str | None = None
     """The dead-letter topic; None for an agent whose source is a dead-letter topic: its policy is `stop`."""
+    breaker: Breaker | None = None
+    """When it stops dead-lettering a partition; None: never. An agent that stops at failures has none."""
     on_error: OnError = "skip"
     """What follows the verdict on a record that failed for good (OPERATIONS §1.4)."""
+
+    @property
+    def stops(self) -> bool:
+        """Whether a record that failed for good stops its partition."""
+        return self.dlq is None or self.on_error == "stop"
 
     @property
     def touches_tables(self) -> bool:

@@ -191,7 +191,9 @@ class TransactionThread:
             raise Fatal("no producer")
         opened_at = unit.opened_at if unit.opened_at is not None else self._clock.monotonic()
         # At least a second: a unit that waited long still gets its try, and the broker's answer decides.
-        deadline = Deadline(max(opened_at + SAFE_SHARE * self._timeout, self._clock.monotonic() + 1.0))
+        allowed = SAFE_SHARE * self._timeout
+        allowed = allowed if unit.within is None else min(allowed, unit.within)
+        deadline = Deadline(max(opened_at + allowed, self._clock.monotonic() + 1.0))
         commit = Commit(unit, producer, self._listener, transaction_open)
         try:
             if self._exactly_once:

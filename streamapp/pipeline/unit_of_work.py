@@ -28,6 +28,7 @@ class UnitOfWork:
 
     __slots__ = (
         "culprit",
+        "delivered",
         "dirty",
         "lanes",
         "numbers",
@@ -39,6 +40,7 @@ class UnitOfWork:
         "sifted",
         "size_bytes",
         "ticks",
+        "within",
         "writers",
     )
 
@@ -64,6 +66,10 @@ class UnitOfWork:
         """Of a sifted unit: who made which outputs."""
         self.writers: dict[tuple[TablePartition, bytes], Savepoint] = {}
         """Of a sifted unit: who wrote a key last."""
+        self.delivered = False
+        """Whether every record of it is with the broker: what fails after that is the fault of none."""
+        self.within: float | None = None
+        """Seconds that its commit may take, where that is less than the transaction's time allows."""
         self.culprit: Savepoint | None = None
         """Whose output was refused."""
 

@@ -13,6 +13,7 @@ from mode.utils.futures import maybe_async
 from mode.utils.tracebacks import format_agen_stack, format_coro_stack
 
 from streamapp.errors import ConfigurationError
+from streamapp.pipeline.breaker import Breaker
 from streamapp.pipeline.cursor import Cursor
 from streamapp.pipeline.retry import Retry
 from streamapp.pipeline.savepoint import current_savepoint
@@ -44,6 +45,7 @@ class Agent(faust.agents.agent.Agent):
         app: Any,
         channel: Any = None,
         retry: Retry | None = None,
+        breaker: Breaker | None = None,
         dlq: str | Topic | None = None,
         dedupe: DedupeKey | None = None,
         on_error: Any = None,
@@ -68,6 +70,10 @@ class Agent(faust.agents.agent.Agent):
                 "supervisor_strategy=CrashingSupervisor",
                 "a failing record is retried, then dead-lettered; say with retry= and dlq= how",
             )
+        if breaker is not None and on_error == "stop":
+            raise ConfigurationError(
+                'breaker= and on_error="stop": an agent that stops at failures never dead-letters, so it has no breaker'
+            )
         if isinstance(on_error, str) and on_error not in POLICIES:
             raise ConfigurationError(f'on_error="{on_error}": must be a function, or one of {", ".join(POLICIES)}')
         if on_error == "block_key":
@@ -77,6 +83,7 @@ class Agent(faust.agents.agent.Agent):
         if dedupe is not None and not isinstance(dedupe, DedupeKey):
             raise ConfigurationError("dedupe= wants a dedupe table and its key: dedupe=table.by(lambda value: value.id)")
         self.retry = retry
+        self.breaker = breaker
         self.dedupe = dedupe
         self._dlq = dlq
         self.policy: OnError = on_error if isinstance(on_error, str) else "skip"  # type: ignore[assignment]  # one of them, see above
@@ -111,7 +118,15 @@ class Agent(faust.agents.agent.Agent):
             if isinstance(sink, ChannelT) and not isinstance(sink, Topic):
                 refuse(f"a channel as sink of agent {self.name}", "channels are not built yet; give it a topic")
 
-    def spec(self, *, sources: Sequence[SourceSpec], retry: Retry, dlq: str | None, dedupe: Any = None) -> AgentSpec:
+    def spec(
+        self,
+        *,
+        sources: Sequence[SourceSpec],
+        retry: Retry,
+        dlq: str | None,
+        dedupe: Any = None,
+        breaker: Breaker | None = None,
+    ) -> AgentSpec:
         """Return the agent as the engine runs it."""
         by_topic = {source.topic: source for source in sources}
 
@@ -125,6 +140,7 @@ class Agent(faust.agents.agent.Agent):
             concurrency=self.concurrency,
             dedupe=dedupe,
             retry=retry,
+            breaker=breaker,
             dlq=dlq,
             on_error="stop" if dlq is None else self.policy,
         )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import faust
 import faust.streams
 from faust.types.tuples import TP, Message
 
 from streamapp.errors import SavepointEnded
-from streamapp.pipeline.dead_letter import PREFIX, parse_id
-from streamapp.pipeline.savepoint import Savepoint, current_savepoint
+from streamapp.pipeline.dead_letter import replayed_from
+from streamapp.pipeline.savepoint import ALREADY_PROCESSED, Savepoint, current_savepoint
 from streamapp.pipeline.spec import SourceSpec
-from streamapp.records import Position, RawRecord
+from streamapp.records import RawRecord
 from streamapp.worker.handover import Delivery, HandedOver
 from streamapp.worker.topics import Topic
 
@@ -40,7 +40,6 @@ class InHand(Protocol):
     def finish(self) -> None: ...
 
 
-REPLAY_OF: Final = f"{PREFIX}replay-of"
 _UNSET: Any = object()
 
 
@@ -84,12 +83,29 @@ class Event(faust.Event):
 
     @property
     def idempotency_key(self) -> str:
-        """What names this record for ever: `topic-partition-offset`, of the first failure where it is a replayed dead letter.
-        Give it to what lies outside Kafka, so that a retry is seen as one; append `-n` for the n-th effect of one record.
+        """What names this record for ever: `topic-partition-offset`. Give it to what lies outside Kafka, so that a retry is seen
+        as one; `idempotency_key_of` where a record has several effects there.
+
+        A replayed dead letter keeps the name of where it first failed: a call that had its effect before the failure has it once.
         """
         message = self.message
-        place = _first_failure(message.headers) or Position(message.topic, message.partition, message.offset)
-        return f"{place.topic}-{place.partition}-{place.offset}"
+        first = replayed_from(message.headers)
+        if first is not None:
+            return f"{first.topic}-{first.partition}-{first.offset}"
+        return f"{message.topic}-{message.partition}-{message.offset}"
+
+    def idempotency_key_of(self, effect: int) -> str:
+        """Return the name of the record's n-th effect outside Kafka: `topic-partition-offset-n`."""
+        return f"{self.idempotency_key}-{effect}"
+
+    def duplicate(self) -> None:
+        """Say that the record was processed before, and nothing was done: a replayed dead letter is then `already-processed`.
+
+        Of a batch's event, it says so of the batch. Raises SavepointEnded: the record is done.
+        """
+        self._require_in_hand("duplicate")
+        if self._savepoint is not None:
+            self._savepoint.outcome = ALREADY_PROCESSED
 
     def __call__(self) -> Event:
         # faust.current_event() calls what stands in its context variable.
@@ -231,14 +247,6 @@ class CurrentEvent:
         raw = record.key()
         decode = self._sources[cast("str", record.topic())].decode_key
         return raw if raw is None or decode is None else decode(raw)
-
-
-def _first_failure(headers: Any) -> Position | None:
-    """Return where a replayed dead letter first failed; None for any other record."""
-    for name, value in reversed(headers or ()):
-        if name == REPLAY_OF and value is not None and (first := parse_id(value.decode("utf-8", "replace"))) is not None:
-            return first[0]
-    return None
 
 
 def set_current_event(current: CurrentEvent | None) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from streamapp.errors import TopologyInvalid
+from streamapp.pipeline.breaker import Breaker
 from streamapp.pipeline.retry import Retry
 from streamapp.pipeline.spec import AgentSpec, SourceSpec, TableSpec
 from streamapp.worker.agents import Agent
@@ -76,15 +77,16 @@ class _Found:
     def specs(self, settings: Settings, letters: set[str]) -> Iterable[AgentSpec]:
         agent = self.agent
         retry = agent.retry or default_retry(settings)
+        breaker = agent.breaker or default_breaker(settings)
         dlq = self.dlq(letters)
         dedupe = None if agent.dedupe is None else agent.dedupe.spec()
         sources = [agent.source_topic.source(name) for name in agent.source_topic.topics]
         if self.move is None:
-            yield agent.spec(sources=sources, retry=retry, dlq=dlq, dedupe=dedupe)
+            yield agent.spec(sources=sources, retry=retry, breaker=breaker, dlq=dlq, dedupe=dedupe)
             return
         yield carrier(agent, self.move, sources, retry=retry, dlq=dlq)
         behind: list[SourceSpec] = [self.move.topic.source(name) for name in self.move.topic.topics]
-        yield agent.spec(sources=behind, retry=retry, dlq=dlq, dedupe=dedupe)
+        yield agent.spec(sources=behind, retry=retry, breaker=breaker, dlq=dlq, dedupe=dedupe)
 
 
 def default_retry(settings: Settings) -> Retry:
@@ -95,6 +97,11 @@ def default_retry(settings: Settings) -> Retry:
         if settings.origin.get(f"retry_{field.name}", "default") != "default"
     }
     return Retry(**given)
+
+
+def default_breaker(settings: Settings) -> Breaker:
+    """Return the app-wide policy."""
+    return Breaker(**{field.name: getattr(settings.breaker, f"breaker_{field.name}") for field in fields(Breaker)})
 
 
 def _dead_letter_topics(found: Iterable[_Found]) -> set[str]:
@@ -156,4 +163,4 @@ def _require_one_name_each(specs: Iterable[AgentSpec]) -> None:
         seen.add(spec.name)
 
 
-__all__ = ["Declared", "default_retry", "describe"]
+__all__ = ["Declared", "default_breaker", "default_retry", "describe"]

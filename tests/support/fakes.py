@@ -71,6 +71,8 @@ class FakeBroker:
     """How many records a producer's local queue takes before `produce` says that it is full; None = any number."""
     largest: int | None = None
     """Bytes of the largest value that a flush delivers."""
+    unwritable: set[str] = field(default_factory=set)
+    """Topics whose records no flush delivers."""
     producers: int = 0
 
     def __post_init__(self) -> None:
@@ -210,6 +212,10 @@ class FakeProducer:
             from streamapp.errors import DeliveryFailed
 
             raise DeliveryFailed("message size too large", too_large=True)
+        if refused := self._broker.unwritable & {record[0] for record in self._records}:
+            from streamapp.errors import DeliveryFailed
+
+            raise DeliveryFailed(f"{min(refused)}: TOPIC_AUTHORIZATION_FAILED")
         self._queued = 0
         told, self._told = self._told, []
         for on_delivery, offset in told:

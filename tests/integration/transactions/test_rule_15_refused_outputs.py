@@ -245,7 +245,7 @@ async def test_without_a_dead_letter_topic_the_partition_stands_and_the_other_go
     worker.grown = growing(20)
     await worker.start()
     await worker.until(lambda: worker.committed(1) == 20 and worker.committed(0) == 10, "one goes on, one stands")
-    assert any("no dead-letter topic" in record.getMessage() for record in rig.records("lane_stalled"))
+    assert any("no dead-letter topic" in record.getMessage() for record in rig.records("lane_stopped"))
 
 
 def _shrink(rig: EngineRig, topic: str, size: int) -> None:

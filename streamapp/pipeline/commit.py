@@ -70,7 +70,6 @@ class Commit:
         self.producer.flush(deadline)
         reached(FaultPoint.AFTER_FLUSH)
         group = self._group_metadata(early, deadline)
-        self.unit.delivered = True
         lost = self._ownership.still_owned(self.unit)
         if lost:
             raise AssignmentLost("no longer ours: " + ", ".join(str(lane) for lane in lost))
@@ -93,7 +92,6 @@ class Commit:
         reached(FaultPoint.AFTER_FLUSH)
         self._produce_changelog(deadline)
         self.producer.flush(deadline)
-        self.unit.delivered = True
         reached(FaultPoint.AFTER_CHANGELOG)
         lost = self._ownership.still_owned(self.unit)
         if lost:

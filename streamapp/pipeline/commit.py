@@ -69,7 +69,6 @@ class Commit:
         self._produce_changelog(deadline)
         self.producer.flush(deadline)
         reached(FaultPoint.AFTER_FLUSH)
-        self.unit.delivered = True
         group = self._group_metadata(early, deadline)
         lost = self._ownership.still_owned(self.unit)
         if lost:
@@ -93,7 +92,6 @@ class Commit:
         reached(FaultPoint.AFTER_FLUSH)
         self._produce_changelog(deadline)
         self.producer.flush(deadline)
-        self.unit.delivered = True
         reached(FaultPoint.AFTER_CHANGELOG)
         lost = self._ownership.still_owned(self.unit)
         if lost:

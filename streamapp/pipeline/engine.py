@@ -390,6 +390,7 @@ class Engine:
     # --- TransactionListener: on the transaction thread
 
     def still_owned(self, unit: UnitOfWork) -> list[Lane]:
+        unit.delivered = True  # a commit asks behind its flush
         return self.group.still_owned(unit)
 
     def superseded(self, unit: UnitOfWork, partition: TablePartition) -> bool:

@@ -363,6 +363,7 @@ def engine_settings(settings: Settings, worker_id: str) -> EngineSettings:
         warn_after=settings.stream.agent_warning_after,
         auto_offset_reset=settings.topics.auto_offset_reset,
         max_record_bytes=settings.producer.producer_max_request_size,
+        isolate_after=settings.stream.isolate_after,
     )
 
 

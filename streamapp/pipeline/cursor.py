@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from streamapp.errors import DecodeFailed
+from streamapp.errors import DecodeFailed, KilledWorker
 from streamapp.pipeline.lane import Entry, Inlet
 from streamapp.pipeline.savepoint import Savepoint, current_savepoint
 from streamapp.records import RawRecord
@@ -105,7 +105,7 @@ class Cursor:
             self.savepoint = savepoint
             self.record = record
             if lane.condemned and (refused := self.agent.condemned(inlet, record)) is not None:
-                self.fail(refused, stage="sink")
+                self.fail(refused, stage="process" if isinstance(refused, KilledWorker) else "sink")
                 continue
             raw = record.value()
             try:

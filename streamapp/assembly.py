@@ -402,6 +402,7 @@ def engine_settings(settings: Settings, worker_id: str) -> EngineSettings:
         max_record_bytes=settings.producer.producer_max_request_size,
         dlq_redact=_redaction(settings.observe.dlq_redact),
         dlq_streams_headers=settings.observe.dlq_compat == "streams",
+        isolate_after=settings.stream.isolate_after,
     )
 
 

@@ -6,7 +6,7 @@ StreamAppError
 ├── UsageError          the caller did what this place does not allow: raised in user code, fails its record
 │     OutsideWorker SavepointEnded TableNotHere
 ├── RecordError         retry this record, then dead-letter it
-│     Permanent Transient DecodeFailed ValidationFailed AgentFailed OutputRejected
+│     Permanent KilledWorker Transient DecodeFailed ValidationFailed AgentFailed OutputRejected
 ├── UnitAborted         abort, drop the overlay, rewind what we own
 │     CommitRefused DeliveryFailed AssignmentLost DeadlinePassed
 ├── ProducerUnusable    new producer, same transactional.id; ask the broker what committed
@@ -88,6 +88,10 @@ class RecordError(StreamAppError):
 
 class Permanent(RecordError):
     """Raise this from an agent: the record can never succeed, so it is dead-lettered without another try."""
+
+
+class KilledWorker(Permanent):
+    """The process ended each time it worked on this record alone."""
 
 
 class Transient(RecordError):

@@ -87,6 +87,7 @@ class KafkaSource:
         self._numbers: dict[Partition, int] = {}
         self._open: set[Partition] = set()
         self._paused: set[Partition] = set()
+        self._to_fetch: list[Partition] = []
         self._next_number = 0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"kafka-poll {name}", daemon=True)
@@ -132,6 +133,7 @@ class KafkaSource:
             self._subscribe()
             while not self._ending.is_set():
                 self._answer()
+                self._fetch_now()
                 if not self._crowded():
                     self._poll()
                 if self._callback_failure is not None:
@@ -382,19 +384,23 @@ class KafkaSource:
         self._paused.difference_update(wanted)
         self._listener.numbered(self, told)
         consumer.resume(rows)
-        self._fetch_now(consumer, rows)
+        self._to_fetch.extend(wanted)
         return told
 
-    @staticmethod
-    def _fetch_now(consumer: Consumer, rows: Sequence[TopicPartition]) -> None:
-        """Have the client fetch at once: neither seek nor resume wakes its thread of a broker that it had nothing to fetch from, which looks
+    def _fetch_now(self) -> None:
+        """Have the client fetch at once what was opened since the last poll: neither seek nor resume wakes its thread of a broker that it had nothing to fetch from, which looks
         around once a second. A request to the partitions' leaders does, whatever becomes of the answer.
 
         Assigning them anew would, too; but between two polls a revoke may be waiting, and the library would take that for its answer:
         the group then gives the partitions away before they are committed.
         """
+        if not self._to_fetch:
+            return
+        # Once for all: a broker answers a connection's requests in their order, so that each waits out the fetch of the partitions that
+        # were opened before, half a second where those have nothing.
+        rows, self._to_fetch = [TopicPartition(where.topic, where.number, OFFSET_END) for where in self._to_fetch], []
         with contextlib.suppress(KafkaException):
-            consumer.offsets_for_times([TopicPartition(row.topic, row.partition, OFFSET_END) for row in rows], timeout=WAKE)
+            cast("Consumer", self._consumer).offsets_for_times(rows, timeout=WAKE)
 
     def _seek(self, consumer: Consumer, row: TopicPartition) -> None:
         try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, cast
 
 from streamapp.clock import Clock
 from streamapp.errors import DeliveryFailed, InvariantBroken, ProducerUnusable, UnitAborted
 from streamapp.faults import FaultPoint, reached
+from streamapp.pipeline.suspects import NOTHING
 from streamapp.pipeline.unit_of_work import Tick, UnitOfWork
 from streamapp.ports import TransactionalProducer
 from streamapp.records import Outgoing
@@ -16,6 +17,7 @@ from streamapp.records import Outgoing
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.savepoint import Savepoint
+    from streamapp.pipeline.suspects import Count
 
 OUTBOX_BOUND = 10_000
 """Outputs that may wait for the next transaction while one commits; a commit takes some 20 ms, a record some 20 µs."""
@@ -105,6 +107,26 @@ class Admission:
             if lane.running:
                 self._offset(lane, offset, records=0)
 
+    def tell(self, lane: Lane, count: Count) -> None:
+        """Commit the lane's present offset again, with `count` beside it."""
+        with self.lock:
+            if lane.running:
+                self._offset(lane, lane.next_offset, records=0)
+                self.unit.counts[lane] = (lane.next_offset, count)
+
+    def release(self, lanes: Iterable[Lane], *, for_good: bool) -> None:
+        """Their work here ends in order: commit that those which did not advance start afresh. `for_good`: the worker stops.
+
+        Not when it failed: that end is one of those that are counted.
+        """
+        if "failed" in self._closed_for:
+            return
+        flight = self.flight
+        for lane in lanes:
+            is_told = lane in self.unit.counts or (flight is not None and lane in flight.counts)
+            if lane.life is not None and (is_told or lane.count != NOTHING):
+                self.tell(lane, NOTHING if for_good else lane.life.released(lane.next_offset))
+
     def _offset(self, lane: Lane, next_offset: int, records: int = 1) -> None:
         unit = self.unit
         if unit.opened_at is None:
@@ -114,6 +136,13 @@ class Admission:
             unit.numbers[lane] = lane.number
         unit.lanes[lane] = lane.next_offset = next_offset
         unit.records += records
+        if lane.count.starts > 1:
+            # The last life ended here without progress: an end by chance, now, would make a suspect of the partition.
+            self._commit_by(0.0)
+        if lane.turn is not None and records:
+            upcoming = cast("int", lane.held[0].offset()) if lane.held else None
+            unit.counts[lane] = (next_offset, lane.turn.after(upcoming, self._clock.monotonic()))
+            self._commit_by(0.0)
         if self._every is not None and unit.records >= self._every:
             self._commit_by(0.0)
         if self.isolating and unit.records >= SIFTED_RECORDS:
@@ -235,6 +264,10 @@ class Admission:
         with self.lock:
             for lane, upto in unit.lanes.items():
                 if lane.number == unit.numbers[lane]:
+                    told = unit.counts.get(lane)
+                    if lane.life is not None and (told is not None or upto > lane.life.base):
+                        lane.life.is_counted = True
+                    lane.count = lane.count_at(upto, told)
                     lane.committed = upto
                     if lane.condemned:
                         lane.condemned = {at: found for at, found in lane.condemned.items() if at.offset >= upto}

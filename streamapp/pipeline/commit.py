@@ -192,7 +192,12 @@ class Commit:
         return told
 
     def _offsets_of(self, source: PartitionSource) -> Mapping[Partition, tuple[int, str]]:
-        offsets = {lane.partition: (upto, lane.metadata) for lane, upto in self.unit.lanes.items() if lane.source is source}
+        told = self.unit.counts
+        offsets = {
+            lane.partition: (upto, lane.metadata_at(upto, told.get(lane)))
+            for lane, upto in self.unit.lanes.items()
+            if lane.source is source
+        }
         for partition, (offset, _) in offsets.items():
             if offset < 0:
                 raise CommitRefused(f"{partition}: {offset} is no offset that may be committed")

@@ -17,6 +17,7 @@ from streamapp.pipeline.burial import Burial
 from streamapp.pipeline.dead_letter import Redact, Writer
 from streamapp.pipeline.expiry import Sweeper
 from streamapp.pipeline.group import Group, TableRestore
+from streamapp.pipeline.isolation import Isolation
 from streamapp.pipeline.letters import Letters
 from streamapp.pipeline.process import AgentRun
 from streamapp.pipeline.refused import Refused
@@ -60,6 +61,7 @@ class EngineSettings:
     warn_after: float
     auto_offset_reset: str
     max_record_bytes: int
+    isolate_after: int
     dlq_redact: Redact | None = None
     """Rewrites what a dead letter tells of the exception."""
     dlq_streams_headers: bool = False
@@ -139,6 +141,16 @@ class Engine:
             transaction_timeout=settings.transaction_timeout,
             exactly_once=settings.exactly_once,
         )
+        self._isolation = Isolation(
+            admission=self.admission,
+            lanes=lambda: list(self.group.lanes.values()),
+            commit_now=self._transactions.commit_now,
+            wake_line=self.wake_line,
+            wake_all=self._wake_all,
+            drained=self.drained,
+            clock=parts.clock,
+            isolate_after=settings.isolate_after,
+        )
         self.group = Group(
             admission=self.admission,
             agents_of=lambda topic: self._agents_of[topic],
@@ -149,6 +161,7 @@ class Engine:
             restore=parts.restore,
             events=self,
             commit_now=self._transactions.commit_now,
+            isolation=self._isolation,
             auto_offset_reset=settings.auto_offset_reset,
             revoke_grace=min(2.0, settings.max_poll_interval * 0.05),
             revoke_budget=min(settings.max_poll_interval * 0.25, settings.transaction_timeout),
@@ -226,12 +239,14 @@ class Engine:
             self._watching.cancel()
         self.admission.close_gate("stopping")
         await self.letters.stop()
+        await self._isolation.stop()
         if finish and not self.failure.done():
             longest = max((agent.retry.attempt_timeout for agent in self._agents), default=0.0)
             deadline = Deadline.after(longest)
             while self._in_hand() and not deadline.passed:
                 self._watch_records()
                 await asyncio.sleep(0.01)
+            self.admission.release(list(self.group.lanes.values()), for_good=True)
             await self._settled(self._transactions.commit_now(), Deadline.after(self.settings.transaction_timeout))
         for agent in self._agents:
             await agent.stop()
@@ -441,6 +456,7 @@ class Engine:
             self._listener.on_assigned({lane.partition for lane in lanes})
 
     def lanes_opened(self, lanes: Sequence[Lane]) -> None:
+        self._isolation.opened(lanes)
         for lane in lanes:
             self._sweeper.opened(lane, self._tables_of(lane.partition.topic))
             if lane.unresolved and not lane.waiting:

@@ -18,10 +18,12 @@ from streamapp.errors import DeadlinePassed, StreamAppError, UnitAborted
 from streamapp.events import Event, log_event
 from streamapp.pipeline.lane import NO_POSITION, Inlet, Lane, LaneState, Line, Return
 from streamapp.pipeline.overlay import TablePartition
+from streamapp.pipeline.suspects import read
 from streamapp.records import Partition
 
 if TYPE_CHECKING:
     from streamapp.pipeline.admission import Admission
+    from streamapp.pipeline.isolation import Isolation
     from streamapp.pipeline.process import AgentRun
     from streamapp.pipeline.spec import TableSpec
     from streamapp.pipeline.unit_of_work import UnitOfWork
@@ -73,6 +75,7 @@ class Group:
         restore: TableRestore,
         events: LaneEvents,
         commit_now: Callable[[Sequence[Lane]], Future[bool]],
+        isolation: Isolation,
         auto_offset_reset: str,
         revoke_grace: float,
         revoke_budget: float,
@@ -90,6 +93,7 @@ class Group:
         self._restore = restore
         self._events = events
         self._commit_now = commit_now
+        self._isolation = isolation
         self._reset = auto_offset_reset
         self._revoke_grace = revoke_grace
         self._revoke_budget = revoke_budget
@@ -195,8 +199,9 @@ class Group:
     def _give_back(self, lanes: Sequence[Lane]) -> None:
         deadline = Deadline.after(self._revoke_budget)
         grace = Deadline.after(deadline.slice(self._revoke_grace))
-        while any(self._busy(lane) for lane in lanes) and not grace.passed:
+        while any(lane.is_busy for lane in lanes) and not grace.passed:
             time.sleep(0.005)  # a condition of the loop's, looked at from the thread that must not wait on the loop
+        self._admission.release(lanes, for_good=False)
         committed = self._commit_now(lanes)
         try:
             committed.result(timeout=deadline.left)
@@ -206,11 +211,6 @@ class Group:
         with self._admission.lock:
             for lane in lanes:  # these, not what their partitions are by now: late, they may be back under new lanes
                 self._shut(lane)
-
-    @staticmethod
-    def _busy(lane: Lane) -> bool:
-        holder = lane.line.holder
-        return lane.in_hand > 0 or getattr(holder, "lane", None) is lane
 
     def _close(self, partitions: Sequence[Partition]) -> list[Lane]:
         with self._admission.lock:
@@ -378,7 +378,7 @@ class Group:
     async def _settle_start(self, lane: Lane, answer: CommittedOffset) -> None:
         """Where to begin: the committed offset, or auto_offset_reset resolved to a number once; never silently from elsewhere."""
         start, end = await self._ask(lambda offsets: offsets.bounds(lane.partition, Deadline.after(COMMITTED_WAIT)))
-        lane.metadata = answer.metadata
+        lane.count, lane.others = read(answer.metadata)
         lane.committed = answer.offset
         if answer.offset is None:
             if self._reset == "error":
@@ -408,6 +408,8 @@ class Group:
                 f"{lane}: committed offset {answer.offset} is beyond the log's end {end}; it stands. "
                 "Was the topic made anew? Reset the group's offset for it, and delete the tables that it feeds",
             )  # fmt: skip
+            return
+        self._isolation.settled(lane, end)
 
     async def _last_stable(self, lane: Lane) -> int:
         """Return where `latest` begins: an open transaction's records are yet to come, though some stand below the log's end."""
@@ -517,8 +519,11 @@ class Group:
                 continue
             inlet = lane.inlets[0]
             if batch.records:
-                inlet.queue.extend(batch.records)
-                inlet.agent.offer(inlet, len(batch.records))
+                if lane.held is not None:
+                    lane.held.extend(batch.records)
+                else:
+                    inlet.queue.extend(batch.records)
+                    inlet.agent.offer(inlet, len(batch.records))
             if batch.end is not None:
                 lane.end_seen = batch.end
                 if not inlet.queue:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from streamapp.errors import InvariantBroken
+from streamapp.pipeline.suspects import NOTHING, Count, count_at, written
 from streamapp.records import Partition, RawRecord
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from streamapp.pipeline.process import AgentRun
     from streamapp.pipeline.retry import RetryState
     from streamapp.pipeline.savepoint import Savepoint
+    from streamapp.pipeline.suspects import Life, Turn
     from streamapp.ports import PartitionSource
 
 
@@ -164,17 +166,21 @@ class Lane:
     __slots__ = (
         "committed",
         "condemned",
+        "count",
+        "drains",
         "end_seen",
         "exclusive",
+        "held",
         "in_hand",
         "inlets",
         "isolate_until",
         "lasting",
+        "life",
         "line",
-        "metadata",
         "next_offset",
         "number",
         "opened",
+        "others",
         "partition",
         "paused",
         "pauses",
@@ -184,6 +190,7 @@ class Lane:
         "state",
         "straight",
         "tables",
+        "turn",
         "unresolved",
         "window",
     )
@@ -207,8 +214,18 @@ class Lane:
         """What brings it back, while it stands: the last one begun, as what an earlier one found no longer holds."""
         self.unresolved = False
         """Whether `committed` is not the group's (auto_offset_reset's answer, or the log's new start): the next unit commits it."""
-        self.metadata = ""
-        """The metadata string of the committed offset; re-sent with every offset."""
+        self.count = NOTHING
+        """What the metadata of the committed offset counts."""
+        self.others = ""
+        """What else it holds: not ours, and re-sent with every offset."""
+        self.life: Life | None = None
+        """What was found there when it was assigned; None until that is known."""
+        self.held: deque[RawRecord] | None = None
+        """Of a suspect: fetched records, which its agents get one by one. None where they get them all."""
+        self.turn: Turn | None = None
+        """Of a suspect: its turn, while it has one."""
+        self.drains = False
+        """Whether only records that are in its window may go on."""
         self.next_offset = 0
         self.end_seen = 0
         """The offset of the last PARTITION_EOF: the end, commit markers included."""
@@ -251,15 +268,30 @@ class Lane:
         self.paused = bool(self.pauses)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a record of it is in hand."""
+        return self.in_hand > 0 or getattr(self.line.holder, "lane", None) is self
+
+    def count_at(self, upto: int, told: tuple[int, Count] | None) -> Count:
+        """Return what a commit of `upto` counts; `told`: what its unit was told to write, and for which offset."""
+        return count_at(upto, self.committed, self.count, told)
+
+    def metadata_at(self, upto: int, told: tuple[int, Count] | None) -> str:
+        """Return the metadata string of that commit."""
+        return written(self.count_at(upto, told), self.others)
+
+    @property
     def waiting(self) -> int:
         """Records fetched and not started."""
-        return sum(len(inlet.queue) for inlet in self.inlets)
+        return sum(len(inlet.queue) for inlet in self.inlets) + (0 if self.held is None else len(self.held))
 
     def clear(self) -> None:
         """Forget every fetched record and every attempt in hand. Under the engine's lock."""
         for inlet in self.inlets:
             inlet.queue.clear()
             inlet.standing = None
+        if self.held is not None:
+            self.held.clear()
         for entry in self.window:
             for savepoint in entry.savepoints:
                 savepoint.is_open = False

@@ -248,7 +248,8 @@ class AgentRun:
 
     def has_room(self, inlet: Inlet) -> bool:
         """Return whether the inlet's first record may join its lane's window: at the bound, only one that is in it already."""
-        return len(inlet.lane.window) < self.engine.lane_bound or isinstance(inlet.queue[0], Entry)
+        lane = inlet.lane
+        return isinstance(inlet.queue[0], Entry) or (len(lane.window) < self.engine.lane_bound and not lane.drains)
 
     def offer(self, inlet: Inlet, records: int) -> None:
         """`inlet` has records: put it in the round and wake as many actors as there are records."""
@@ -394,7 +395,7 @@ class AgentRun:
         return RetryState(started=self.engine.clock.monotonic() - self.in_hand_for(savepoint))
 
     def _count(self, state: RetryState, stage: Stage) -> None:
-        if stage != "decode":
+        if stage not in ("decode", "process"):
             state.attempts += 1
         if state.first_failed_at is None:
             state.first_failed_at = self.engine.clock.wall()

@@ -16,6 +16,7 @@ from streamapp.errors import (
     DecodeFailed,
     Fatal,
     InvariantBroken,
+    KilledWorker,
     OutputRejected,
     Permanent,
     ProducerUnusable,
@@ -25,7 +26,7 @@ from streamapp.errors import (
     UnitAborted,
 )
 
-Reason: TypeAlias = Literal["permanent", "retries-exhausted", "budget-exhausted", "oversize-output"]
+Reason: TypeAlias = Literal["permanent", "retries-exhausted", "budget-exhausted", "oversize-output", "killed-worker"]
 Classes: TypeAlias = "tuple[type[BaseException], ...]"
 
 
@@ -303,6 +304,8 @@ def decide(retry: Retry, state: RetryState, exc: BaseException, *, now: float, r
     if failure <= FailureClass.ENGINE:
         raise InvariantBroken(f"{type(exc).__name__} is no record's failure")
     if failure is FailureClass.PERMANENT:
+        if isinstance(exc, KilledWorker):
+            return Verdict("killed-worker")
         return Verdict("oversize-output" if is_oversize(exc) else "permanent")
     if state.attempts >= (retry.attempts if failure is FailureClass.TRANSIENT else retry.unknown_attempts):
         return Verdict("retries-exhausted")

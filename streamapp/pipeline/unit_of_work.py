@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.overlay import TablePartition
     from streamapp.pipeline.savepoint import Savepoint
+    from streamapp.pipeline.suspects import Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class UnitOfWork:
     """Collected under the engine's lock until it is closed; then the transaction thread alone has it."""
 
     __slots__ = (
+        "counts",
         "culprit",
         "delivered",
         "dirty",
@@ -51,6 +53,8 @@ class UnitOfWork:
         """The next offset after each lane's last admitted record."""
         self.numbers: dict[Lane, int] = {}
         """The lane number under which the first of that was admitted: work of before a rewind never goes with work of after it."""
+        self.counts: dict[Lane, tuple[int, Count]] = {}
+        """What to count beside which offset, where that does not follow from the offset's advance."""
         self.dirty: dict[TablePartition, None] = {}
         self.outbox: list[Outgoing] = []
         """Admitted outputs not yet given to the producer, in order."""

@@ -36,6 +36,7 @@ SETTINGS = EngineSettings(
     warn_after=60.0,
     auto_offset_reset="earliest",
     max_record_bytes=1_000_000,
+    isolate_after=3,
 )
 
 

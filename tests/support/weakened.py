@@ -16,9 +16,10 @@ from tests.support.weakening import Weakening
 from tests.support.weakenings.groups import GROUPS
 from tests.support.weakenings.producers import PRODUCERS
 from tests.support.weakenings.savepoints import SAVEPOINTS
+from tests.support.weakenings.suspects import SUSPECTS
 from tests.support.weakenings.tables import TABLES
 
-WEAKENINGS: Final[dict[str, Weakening]] = {**SAVEPOINTS, **PRODUCERS, **GROUPS, **TABLES}
+WEAKENINGS: Final[dict[str, Weakening]] = {**SAVEPOINTS, **PRODUCERS, **GROUPS, **TABLES, **SUSPECTS}
 
 ROOT: Final = Path(__file__).parents[2]
 KEPT: Final = Path(os.environ.get("STREAMAPP_TEST_EVIDENCE_DIR", str(ROOT / "build" / "evidence"))) / "controls"

@@ -213,7 +213,7 @@ GROUPS: Final = {
         rule="6",
         lacks="commits offsets with an empty metadata string",
         costs="what another tool keeps there is gone",
-        edits=(Edit("pipeline.group", "        lane.metadata = answer.metadata\n", ""),),
+        edits=(Edit("pipeline.group", "        lane.count, lane.others = read(answer.metadata)\n", ""),),
         test=f"{RULES}/test_rule_06_timers_are_fenced.py::"
         "test_a_timer_carries_the_offset_of_the_table_partition_it_writes_and_keeps_the_metadata",
         shows=r"\(10, ''\)",

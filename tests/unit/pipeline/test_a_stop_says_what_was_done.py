@@ -16,7 +16,7 @@ async def test_a_stop_tells_records_commits_aborts_and_what_was_read_again(caplo
     broker.feed("in", 0, b"one", b"two", b"three")
     broker.fail("send_offsets", CommitRefused("not now"))
     with caplog.at_level(logging.INFO):
-        async with running(agent(each(copy)), tables=[table()], broker=broker, commit_interval=0.2) as bench:
+        async with running(agent(each(copy)), tables=[table()], broker=broker, commit_interval=0.2, isolate_after=0) as bench:
             await bench.caught_up()
     dropped = next(record for record in caplog.records if record.__dict__.get("event") == "transaction_aborted")
     assert dropped.__dict__["fields"]["records"] == 3

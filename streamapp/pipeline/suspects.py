@@ -1,0 +1,154 @@
+"""A record that kills its process: what is counted in the metadata of committed offsets, and what follows (OPERATIONS §1.8).
+
+No exception handler sees an out-of-memory kill or a crashed C extension, so the next life has to be told by Kafka. Pure: offsets and time
+are given; `pipeline/isolation.py` acts on it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+METADATA_MAX_BYTES: Final = 4096
+"""What a broker takes (its `offset.metadata.max.bytes`, by default)."""
+
+TRIES: Final = 2
+"""Deaths in isolation, with one record in hand, after which it is that record: a second one by chance would need the same moment."""
+
+TURN_RECORDS: Final = 50
+TURN_SECONDS: Final = 1.0
+"""A suspect's turn ends at either, so that none starves."""
+
+CLEAN_RECORDS: Final = 1000
+CLEAN_SECONDS: Final = 60.0
+"""A suspicion ends at either: a unit is seldom larger, and a wrong guess converges, as each life makes progress."""
+
+_MOST_STARTS: Final = 999_999
+_OURS: Final = re.compile(r"streamapp:starts=(\d{1,6}),tries=(\d{1,6})(?:@(\d{1,19}))?(?:;(.*))?", re.DOTALL | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What stands beside a committed offset."""
+
+    starts: int = 0
+    """Lives that began here and did not advance it, the present one included."""
+    tries: int = 0
+    """How often the record at `offset` was handed over in isolation."""
+    offset: int | None = None
+    """The record's own: behind a gap in the log, compacted meanwhile, another record may be the first one by now."""
+
+
+NOTHING: Final = Count()
+
+
+def read(metadata: str) -> tuple[Count, str]:
+    """Return what `metadata` counts, and what others wrote there: all of it where it is not ours, which counts as 0."""
+    found, others = NOTHING, metadata
+    while (match := _OURS.fullmatch(others)) is not None:
+        if found is NOTHING:
+            found = Count(int(match[1]), int(match[2]), None if match[3] is None else int(match[3]))
+        others = match[4] or ""
+    return found, others
+
+
+def written(count: Count, others: str) -> str:
+    """Return the metadata for `count`, with what others wrote behind it; that alone where both do not fit, or nothing is counted."""
+    if count == NOTHING:
+        return others
+    tried = f"{count.tries}" if count.offset is None else f"{count.tries}@{count.offset}"
+    ours = f"streamapp:starts={min(count.starts, _MOST_STARTS)},tries={tried}"
+    both = f"{ours};{others}" if others else ours
+    return both if len(both.encode()) <= METADATA_MAX_BYTES else others
+
+
+class Life:
+    """One assignment of a partition: what it found beside the committed offset, and what it may write there."""
+
+    __slots__ = ("_cleared_at", "_found", "base", "clean", "is_counted", "is_suspect", "starts")
+
+    def __init__(self, base: int, found: Count, *, has_records: bool, isolate_after: int) -> None:
+        """`base`: where it begins. `has_records`: whether anything lies behind that; `isolate_after`: 0 = nothing is counted."""
+        self.base = base
+        self.starts = found.starts + 1
+        self.is_counted = isolate_after == 0 or not has_records
+        """Whether its start is written, or needs not be."""
+        # Also where a record is tried already: its predecessors advanced the offset, and so began the count of starts anew.
+        self.is_suspect = not self.is_counted and (self.starts >= isolate_after or found.tries > 0)
+        self.clean = 0
+        """Records that it survived in isolation."""
+        self._found = found
+        self._cleared_at: float | None = None
+
+    @property
+    def culprit(self) -> int | None:
+        """The offset of the record that ended the process each time it was tried."""
+        return self._found.offset if self._found.tries >= TRIES else None
+
+    def read_again(self, offset: int, count: Count) -> None:
+        """Committed offset and count were asked for anew: what is there already is not written again."""
+        self.is_counted = self.is_counted or offset > self.base or count.starts >= self.starts
+
+    def started(self) -> Count:
+        """Return what is written before the first record."""
+        return Count(self.starts, self._found.tries, self._found.offset)
+
+    def trying(self, record: int, upto: int) -> Count:
+        """Return what is written at `upto`, the offset to commit, before `record` is handed over in isolation.
+
+        The same for the whole life, however often a unit is dropped or a turn ends in between: only deaths add up.
+        """
+        before = self._found.tries if record == self._found.offset else 0
+        return Count(0 if upto > self.base else self.starts, min(before + 1, TRIES), record)
+
+    def resting(self, upto: int) -> Count:
+        """Return what is written while others have their turn: nothing that a death of theirs could be read from."""
+        if upto > self.base:
+            return NOTHING
+        return Count(self.starts if self.is_counted else self._found.starts, self._found.tries, self._found.offset)
+
+    def released(self, upto: int) -> Count:
+        """Return what a clean revoke writes: the next owner starts afresh, but knows of the tries that were deaths."""
+        return NOTHING if upto > self.base or not self._found.tries else Count(0, self._found.tries, self._found.offset)
+
+    def opened(self, now: float) -> None:
+        """The partition runs: its time under suspicion begins, if it did not before."""
+        if self._cleared_at is None:
+            self._cleared_at = now + CLEAN_SECONDS
+
+    def is_cleared(self, now: float) -> bool:
+        """Return whether its records need not come one by one any more."""
+        return self.clean >= CLEAN_RECORDS or (self._cleared_at is not None and now >= self._cleared_at)
+
+
+class Turn:
+    """One suspect's turn."""
+
+    __slots__ = ("_ends", "_taken", "is_over")
+
+    def __init__(self, now: float) -> None:
+        self.is_over = False
+        self._taken = 0
+        self._ends = now + TURN_SECONDS
+
+    def left(self, now: float) -> float:
+        return max(0.0, self._ends - now)
+
+    def after(self, upcoming: int | None, now: float) -> Count:
+        """A record is done: return what its commit writes. That says of `upcoming`, the next one, that it is tried; the last, nothing."""
+        self._taken += 1
+        if upcoming is None or self._taken >= TURN_RECORDS or now >= self._ends:
+            self.is_over = True
+            return NOTHING
+        return Count(0, 1, upcoming)
+
+
+def count_at(upto: int, committed: int | None, present: Count, told: tuple[int, Count] | None) -> Count:
+    """Return what a commit of the offset `upto` writes: what it was told for it, nothing if it advances, else what is there."""
+    if told is not None and told[0] == upto:
+        return told[1]
+    return present if committed is not None and upto <= committed else NOTHING
+
+
+__all__ = ["NOTHING", "TRIES", "Count", "Life", "Turn", "count_at", "read", "written"]

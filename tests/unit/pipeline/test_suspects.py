@@ -1,0 +1,160 @@
+"""What stands in the metadata of a committed offset says how often a life ended there, and which record it was that was tried."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamapp.pipeline.suspects import (
+    CLEAN_RECORDS,
+    CLEAN_SECONDS,
+    METADATA_MAX_BYTES,
+    NOTHING,
+    TURN_RECORDS,
+    TURN_SECONDS,
+    Count,
+    Life,
+    Turn,
+    count_at,
+    read,
+    written,
+)
+
+COUNTS = st.builds(Count, starts=st.integers(0, 999_999), tries=st.integers(0, 9), offset=st.none() | st.integers(0, 2**63 - 1))
+
+
+@given(COUNTS, st.text(max_size=200))
+def test_a_count_comes_back_with_what_others_wrote_beside_it(count: Count, others: str) -> None:
+    assert read(written(count, others)) == (count, others)
+
+
+@given(st.text(max_size=200))
+def test_what_others_wrote_counts_as_0_and_stays_byte_for_byte(others: str) -> None:
+    assert read(others) == (NOTHING, others)
+    assert written(NOTHING, others) == others
+
+
+@given(COUNTS, st.integers(METADATA_MAX_BYTES - 80, METADATA_MAX_BYTES), st.sampled_from("aé"))
+def test_metadata_is_never_larger_than_a_broker_takes_and_what_others_wrote_is_never_cut(
+    count: Count, size: int, letter: str
+) -> None:
+    others = letter * (size // len(letter.encode()))
+    told = written(count, others)
+    assert len(told.encode()) <= METADATA_MAX_BYTES
+    assert told.endswith(others)
+
+
+@pytest.mark.parametrize(
+    "text", ["streamapp:starts=,tries=1", "streamapp:starts=-1,tries=0", "streamapp:starts=1", "starts=3,tries=2"]
+)
+def test_what_only_looks_like_ours_counts_as_0(text: str) -> None:
+    assert read(text) == (NOTHING, text)
+
+
+def test_a_count_inside_what_others_wrote_does_not_come_to_life_again() -> None:
+    count, others = read("streamapp:starts=1,tries=0;streamapp:starts=9,tries=2@4;x")
+    assert (count, others) == (Count(starts=1), "x")
+
+
+# --- a life
+
+
+def life(found: Count = NOTHING, *, base: int = 10, has_records: bool = True, isolate_after: int = 3) -> Life:
+    return Life(base, found, has_records=has_records, isolate_after=isolate_after)
+
+
+def test_a_life_counts_itself_where_there_is_something_to_handle() -> None:
+    assert life(Count(1, 1, 12)).started() == Count(2, 1, 12)
+    assert not life(Count(1)).is_counted
+    assert life(has_records=False).is_counted
+    assert life(isolate_after=0).is_counted
+
+
+def test_two_lives_without_progress_make_a_suspect_of_the_third() -> None:
+    assert [life(Count(starts)).is_suspect for starts in range(4)] == [False, False, True, True]
+    assert not life(Count(9), has_records=False).is_suspect
+    assert not life(Count(9), isolate_after=0).is_suspect
+
+
+def test_a_partition_whose_record_was_tried_as_the_last_life_ended_stays_a_suspect() -> None:
+    """Those before it in the turn advanced the offset, so few starts are counted there."""
+    assert life(Count(0, 1, 11)).is_suspect
+    assert not life(Count(0, 1, 11), isolate_after=0).is_suspect
+
+
+def test_only_deaths_add_up_to_tries_however_often_one_life_hands_the_record_over() -> None:
+    first = life(Count(2))
+    assert first.trying(11, 10) == first.trying(11, 10) == Count(3, 1, 11)
+    assert life(Count(3, 1, 11)).trying(11, 10) == Count(4, 2, 11)
+    assert life(Count(4, 2, 11)).trying(11, 10) == Count(5, 2, 11)
+
+
+def test_tries_of_one_record_are_not_another_records() -> None:
+    """The one that was tried may be compacted, or deleted, meanwhile."""
+    assert life(Count(3, 1, 11)).trying(12, 10) == Count(4, 1, 12)
+    assert life(Count(0, 1, 11)).trying(12, 12) == Count(0, 1, 12)
+
+
+def test_a_record_that_ended_two_lives_in_isolation_is_the_culprit() -> None:
+    assert life(Count(3, 1, 11)).culprit is None
+    assert life(Count(4, 2, 11)).culprit == 11
+
+
+def test_between_turns_nothing_stands_there_but_the_deaths() -> None:
+    tried = life(Count(3, 1, 11))
+    assert tried.resting(10) == Count(3, 1, 11)
+    tried.is_counted = True
+    assert tried.resting(10) == Count(4, 1, 11)
+    assert tried.resting(11) == NOTHING
+
+
+def test_a_clean_revoke_starts_afresh_but_forgets_no_death_of_a_tried_record() -> None:
+    assert life(Count(3, 0)).released(10) == NOTHING
+    assert life(Count(3, 1, 11)).released(10) == Count(0, 1, 11)
+    assert life(Count(3, 1, 11)).released(12) == NOTHING
+
+
+def test_a_start_whose_commit_may_have_happened_is_not_counted_twice() -> None:
+    for offset, found, is_counted in ((10, Count(1), False), (10, Count(2), True), (11, NOTHING, True)):
+        unknown = life(Count(1))
+        unknown.read_again(offset, found)
+        assert unknown.is_counted == is_counted
+
+
+def test_a_suspicion_ends_after_so_many_records_or_so_many_seconds() -> None:
+    suspect = life(Count(3))
+    assert not suspect.is_cleared(1e9)  # it did not run yet
+    suspect.opened(100.0)
+    suspect.opened(150.0)  # rewound
+    assert not suspect.is_cleared(100.0 + CLEAN_SECONDS - 0.1)
+    assert suspect.is_cleared(100.0 + CLEAN_SECONDS)
+    suspect.clean = CLEAN_RECORDS
+    assert suspect.is_cleared(100.0)
+
+
+# --- turns and commits
+
+
+def test_a_turn_ends_after_so_many_records() -> None:
+    turn = Turn(0.0)
+    told = [turn.after(100 + n, 0.1) for n in range(TURN_RECORDS)]
+    assert told[:-1] == [Count(0, 1, 100 + n) for n in range(TURN_RECORDS - 1)]
+    assert told[-1] == NOTHING
+    assert turn.is_over
+
+
+@pytest.mark.parametrize(("upcoming", "now"), [(None, 0.1), (7, TURN_SECONDS)])
+def test_a_turn_ends_when_nothing_is_left_or_its_time_is_over(upcoming: int | None, now: float) -> None:
+    turn = Turn(0.0)
+    assert turn.after(upcoming, now) == NOTHING
+    assert turn.is_over
+
+
+def test_a_commit_that_advances_the_offset_counts_nothing_and_any_other_what_was_there() -> None:
+    present = Count(2, 1, 11)
+    assert count_at(10, 10, present, None) == present
+    assert count_at(11, 10, present, None) == NOTHING
+    assert count_at(10, None, present, None) == NOTHING
+    assert count_at(10, 10, present, (10, Count(3, 1, 11))) == Count(3, 1, 11)
+    assert count_at(12, 10, present, (10, Count(3, 1, 11))) == NOTHING  # told before the lane advanced in the same unit

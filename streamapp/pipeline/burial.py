@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from streamapp.clock import Clock
 from streamapp.errors import OutputRejected, ValidationFailed
 from streamapp.events import Event, log_event
-from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Stage, Writer, bury
+from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Order, Stage, Writer, bury
 from streamapp.records import Outgoing, RawRecord
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Burial:
         failure: Exception,
         stage: Stage,
         max_bytes: int | None = None,
+        order: Order = "skipped",
     ) -> Outgoing | None:
         """Return the dead letter of a record that failed for good, or None when the agent has no dead-letter topic."""
         if spec.dlq is None:
@@ -62,6 +63,7 @@ class Burial:
                 attempts=state.attempts,
                 first_failed_at=now if state.first_failed_at is None else state.first_failed_at,
                 failed_at=now,
+                order=order,
             ),
             writer=self._writer,
             topic=DeadLetterTopic(

@@ -13,13 +13,14 @@ from streamapp.errors import AgentFailed, RecordError, StreamAppError
 from streamapp.events import Event, log_event
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dedupe import Dedupe
+from streamapp.pipeline.holding import Holding, HoldingCursor, Unbatched
 from streamapp.pipeline.lane import Entry, Inlet, Place
 from streamapp.pipeline.retry import FailureClass, Reason, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Outgoing, RawRecord
 
 if TYPE_CHECKING:
-    from streamapp.pipeline.dead_letter import Stage
+    from streamapp.pipeline.dead_letter import Order, Stage
     from streamapp.pipeline.engine import Engine
     from streamapp.pipeline.spec import AgentSpec
 
@@ -47,7 +48,10 @@ class AgentRun:
         )
         self.ready: deque[Inlet] = deque()
         self.waiters: list[Cursor] = []
-        self.cursors = [Cursor(self) for _ in range(spec.concurrency)]
+        self.holding = Holding(self) if spec.on_error == "block_key" else None
+        self.cursors = [
+            Cursor(self) if self.holding is None else HoldingCursor(self, self.holding) for _ in range(spec.concurrency)
+        ]
         self.processed = 0
         self._alone: dict[Inlet, int] = {}
         self._stopping = False
@@ -267,7 +271,10 @@ class AgentRun:
         entry.stage += 1
         if entry.stage < len(lane.inlets):
             following = lane.inlets[entry.stage]
-            following.queue.append(entry)
+            if lane.exclusive:
+                following.queue.appendleft(entry)  # it has the line: what waits there for a turn of its own cannot go first
+            else:
+                following.queue.append(entry)
             following.agent.offer(following, 1)
             return
         entry.done = True
@@ -292,7 +299,9 @@ class AgentRun:
         self._alone[inlet] = until
 
     def alone_until(self, inlet: Inlet, record: RawRecord | None) -> bool:
-        """Return whether `record` belongs to a batch that failed and now comes record by record."""
+        """Return whether `record` belongs to a batch that failed and now comes record by record, or keys are blocked."""
+        if self.holding is not None and self.holding.blocks(inlet):
+            return True
         until = self._alone.get(inlet)
         if until is None or record is None:
             return False
@@ -340,7 +349,9 @@ class AgentRun:
                 self._bury(inlet, items[0], record, state, verdict.reason, failure, stage)
 
     def bury_in(self, savepoint: Savepoint, inlet: Inlet, record: RawRecord, failure: Exception, stage: Stage) -> None:
-        """A record inside a batch cannot be decoded: its dead letter joins the batch's savepoint."""
+        """A record inside a batch cannot be decoded: its dead letter joins the batch's savepoint. Raises Unbatched."""
+        if self.holding is not None and record.key() is not None:
+            raise Unbatched(failure)
         state = self._new_state(savepoint)
         self._count(state, stage)
         letter = self.engine.burial.letter(self.spec, record, state, "permanent", failure, stage)
@@ -402,11 +413,18 @@ class AgentRun:
     ) -> None:
         """The record's dead letter and its offset go into one unit; a record that may not be buried stops its partition."""
         lane = inlet.lane
+        order: Order = "skipped"
+        if self.holding is not None:
+            if self.holding.stands_at(inlet, item, record):
+                return
+            order = self.holding.order(inlet, record)
         letter: Outgoing | None = None
         found = lane.condemned.get(Place(inlet.stage, cast("int", record.offset()))) if lane.condemned else None
         refused = 0 if found is None else found.letters
         if refused < 2 and self.spec.on_error != "stop":
-            letter = self.engine.burial.letter(self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None)
+            letter = self.engine.burial.letter(
+                self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None, order=order
+            )
         if letter is None:
             why = (
                 'stops at failures (on_error="stop")'
@@ -426,6 +444,8 @@ class AgentRun:
         savepoint.stage = inlet.stage
         savepoint.is_letter = True
         savepoint.send(letter)
+        if self.holding is not None:
+            self.holding.bury(inlet, savepoint, letter)
         savepoint.is_open = False
         if isinstance(item, Entry):
             if lane.exclusive:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from streamapp.pipeline.held import HoldLimits
 from streamapp.pipeline.retry import Retry
 from streamapp.records import RawRecord
 
@@ -30,6 +31,8 @@ class TableSpec:
     """Topic settings of the changelog beyond the engine's own."""
     horizon: float | None = None
     """Seconds of event time that a dedupe mark counts; None for an ordinary table."""
+    keeps_records: bool = False
+    """Whether its rows are whole records of its topics: its changelog takes what those take, and what we add."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ class AgentSpec:
     """The dead-letter topic; None for an agent whose source is a dead-letter topic: its policy is `stop`."""
     on_error: OnError = "skip"
     """What follows the verdict on a record that failed for good (OPERATIONS §1.4)."""
+    hold: HoldLimits = field(default_factory=HoldLimits)
+    """How much `block_key` may hold, in the table of the name `held_table(name)`."""
 
     @property
     def touches_tables(self) -> bool:

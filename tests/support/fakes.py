@@ -79,13 +79,21 @@ class FakeBroker:
 
     # --- what tests do
 
-    def feed(self, topic: str, number: int, *values: bytes | None, key: bytes | None = None, timestamp: int = 0) -> None:
+    def feed(
+        self,
+        topic: str,
+        number: int,
+        *values: bytes | None,
+        key: bytes | None = None,
+        timestamp: int = 0,
+        headers: Headers | None = None,
+    ) -> None:
         """Append records to a source partition."""
         place = Partition(topic, number)
         with self.changed:
             log = self.logs.setdefault(place, [])
             for value in values:
-                log.append(record_at(place, len(log), value, key, timestamp, None))
+                log.append(record_at(place, len(log), value, key, timestamp, headers))
             self.changed.notify_all()
 
     def marker(self, topic: str, number: int) -> None:

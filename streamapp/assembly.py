@@ -462,7 +462,8 @@ class AppEngine:
         """Bind the tables and start. Raises what the broker says; then everything is closed again."""
         try:
             for table in self._declared.tables:
-                self._app.tables[table.name].bind(self.engine.table(table.name))
+                if table.name in self._app.tables:  # the others are agents' own
+                    self._app.tables[table.name].bind(self.engine.table(table.name))
             await self.engine.start()
         except BaseException:
             await self._close()

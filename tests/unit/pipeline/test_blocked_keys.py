@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from streamapp.records import Partition
 from tests.support.blocking import HELD, Poison, blocking, held, letters, outputs, replay, settle, table_of
-from tests.support.pipeline import agent, batches, emit, here, running
+from tests.support.pipeline import agent, batches, each, emit, here, running, table
 
 
 async def test_later_records_of_the_key_wait_and_others_go_on() -> None:
@@ -38,6 +38,22 @@ async def test_a_discarded_head_lets_them_go_in_order_and_frees_the_key() -> Non
         bench.broker.feed("in", 0, b"a4", key=b"a")
         await bench.caught_up()
         assert outputs(bench.broker) == [b"a2", b"a3", b"a4"]
+
+
+async def test_a_record_that_waited_leaves_the_offset_where_it_is() -> None:
+    poison = Poison({b"a1"}, stalls_at=b"b4")
+    spec = blocking(poison)
+    async with running(spec, tables=[table_of(spec)]) as bench:
+        bench.broker.feed("in", 0, b"a1", b"a2", b"a3", key=b"a")
+        await bench.caught_up()
+        bench.engine.admission.close_gate("test")
+        bench.broker.feed("in", 0, b"b3", b"b4", key=b"b")
+        await bench.until(lambda: bench.engine.group.crowded(Partition("in", 0)) == 2)
+        settle(bench, "in/0/0@agent")
+        bench.engine.admission.open_gate("test")
+        await bench.until(lambda: outputs(bench.broker) == [b"b3", b"a2"])
+        assert bench.broker.committed("in", 0) == 4
+        await bench.engine.stop(finish=False)
 
 
 async def test_a_head_without_followers_frees_its_key_at_once() -> None:
@@ -238,12 +254,17 @@ async def test_a_batch_with_a_failing_record_holds_what_follows_of_its_key() -> 
             await bench.caught_up()
             assert outputs(bench.broker) == [b"b1", b"b2"]
             assert held(bench.changelog(HELD))[b"a"].offsets == [2]
+            bench.source.frozen = True
+            bench.broker.feed("in", 0, b"b3", key=b"b")
+            bench.broker.feed("in", 0, b"a3", key=b"a")
+            bench.source.frozen = False
+            await bench.caught_up()
             settle(bench, "in/0/1@agent")
             await bench.until(lambda: bench.changelog(HELD) == {})
-            assert outputs(bench.broker) == [b"b1", b"b2", b"a2"]
+            assert outputs(bench.broker) == [b"b1", b"b2", b"b3", b"a2", b"a3"]
             del batch_sizes[:]
             bench.source.frozen = True
-            bench.broker.feed("in", 0, b"a3", b"a4", key=b"a")
+            bench.broker.feed("in", 0, b"a4", b"a5", key=b"a")
             bench.source.frozen = False
             await bench.caught_up()
             assert batch_sizes == [2]
@@ -270,6 +291,43 @@ async def test_two_agents_of_a_topic_hold_each_for_itself() -> None:
                 mine = [value for value in poison.seen if value.startswith(key)]
                 assert mine == sorted(mine)
         assert sorted(poisons[0].seen) == sorted(poisons[1].seen) == [b"a1", b"a2", b"a3", b"a4", b"b1", b"b2", b"b3"]
+
+
+async def test_behind_another_agent_a_drain_takes_turns_and_a_retry_keeps_the_line() -> None:
+    poison = Poison({b"a1"})
+    failed: list[bytes] = []
+
+    async def count(value: bytes) -> None:
+        totals = bench.engine.table("totals")
+        totals.put(b"n", b"%d" % (int(totals.get(b"n") or b"0") + 1))
+        if value == b"a9" and value not in failed:
+            failed.append(value)
+            raise ConnectionError
+        await poison(value)
+
+    specs = [agent(each(copy_to_nobody), name="first"), blocking(count, name="second")]
+    waiting = [b"a%d" % number for number in range(2, 50)]
+    live = [b"b%d" % number for number in range(50)]
+    async with running(*specs, tables=[table(), table_of(specs[1])]) as bench:
+        bench.broker.feed("in", 0, b"a1", *waiting, key=b"a")
+        await bench.caught_up()
+        del poison.seen[:]
+        bench.engine.admission.close_gate("test")
+        bench.broker.feed("in", 0, *live, key=b"b")
+        await bench.until(lambda: bench.engine.group.crowded(Partition("in", 0)) >= 50)
+        bench.engine.admission.open_gate("test")
+        bench.engine._wake_all()  # the first agent takes a record, and then the second has one that waited before it
+        settle(bench, "in/0/0@second")
+        await bench.until(lambda: bench.changelog("second-dlq-held") == {})
+        await bench.caught_up()
+        assert sorted(poison.seen) == sorted([*waiting, *live])
+        for upto in range(2, 48):
+            assert abs(sum(value.startswith(b"a") for value in poison.seen[: 2 * upto]) - upto) <= 3
+        assert bench.changelog() == {b"n": b"98"}, "an update was lost"
+
+
+async def copy_to_nobody(value: bytes) -> None:
+    """Take the value, and no more."""
 
 
 async def test_agents_of_two_topics_that_share_a_line_hold_by_topic() -> None:

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from streamapp.pipeline.held import HoldLimits
+from streamapp.records import Partition
 from tests.support.blocking import HELD, Poison, blocking, held, letters, outputs, settle, table_of
 from tests.support.pipeline import Bench, running
 
@@ -65,6 +66,28 @@ async def test_bytes_of_a_partition(caplog: pytest.LogCaptureFixture) -> None:
         await bench.until(lambda: bench.changelog(HELD) == {})
         await bench.caught_up()
         assert outputs(bench.broker) == big
+        poison.values.add(b"a7")
+        bench.broker.feed("in", 0, b"a7", *big[:2], key=b"a")
+        await bench.caught_up()  # there is room again
+        assert held(bench.changelog(HELD))[b"a"].offsets == [7, 8]
+
+
+async def test_a_failing_key_at_the_limit_is_not_tried_again_until_another_is_free() -> None:
+    poison = Poison({b"a1", b"b1"})
+    spec = blocking(poison, hold=HoldLimits(keys=1))
+    waiting = [b"a%d" % number for number in range(2, 22)]
+    async with running(spec, tables=[table_of(spec)]) as bench:
+        bench.broker.feed("in", 0, b"a1", *waiting, key=b"a")
+        await bench.caught_up()
+        bench.engine.admission.close_gate("test")
+        bench.broker.feed("in", 0, b"b1", key=b"b")
+        await bench.until(lambda: bench.engine.group.crowded(Partition("in", 0)) == 1)
+        settle(bench, "in/0/0@agent")
+        bench.engine.admission.open_gate("test")
+        await bench.caught_up()
+        assert outputs(bench.broker) == waiting
+        assert poison.seen.index(b"b1") < poison.seen.index(b"a2")
+        assert poison.seen.count(b"b1") == 2
 
 
 async def test_a_failing_key_at_the_limit_waits_while_others_drain_and_stands_once_they_have_failed_too() -> None:

@@ -307,7 +307,7 @@ SAVEPOINTS: Final = {
         costs="a customer's later order is processed before the one that waits in the dead-letter topic",
         edits=(
             Edit(
-                "pipeline.holding",
+                "pipeline.blocks",
                 "        blocked = None if key is None else self.by_key.get(key)\n",
                 "        blocked = None\n",
             ),

@@ -211,6 +211,21 @@ async def test_a_drain_that_was_cut_short_goes_on_with_another_worker_without_as
         assert outputs(broker) == [b"a%d" % number for number in range(1, 60)]
 
 
+async def test_a_disk_that_cannot_be_read_costs_nothing_that_waits() -> None:
+    poison = Poison({b"a1"})
+    spec = blocking(poison)
+    async with running(spec, tables=[table_of(spec)]) as bench:
+        bench.broker.feed("in", 0, b"a1", b"a2", b"a3", key=b"a")
+        await bench.caught_up()
+        (partition,) = bench.engine.table_partitions(HELD)
+        await bench.until(lambda: bench.store(HELD) == bench.changelog(HELD) and not partition.committing)
+        bench.broker.fail("get", OSError("unreadable"))
+        settle(bench, "in/0/0@agent")
+        await bench.until(lambda: bench.changelog(HELD) == {})
+        assert bench.engine.counters()["aborts"] == 1
+        assert outputs(bench.broker) == [b"a2", b"a3"]
+
+
 async def test_a_drain_takes_turns_with_live_records() -> None:
     poison = Poison({b"a1"})
     spec = blocking(poison)

@@ -276,7 +276,7 @@ class Assembly:
             return
         self._follower = StatusFollower(
             lambda: KafkaFollower(client_config.follower(self._settings, self._identity.worker_id)),
-            OnLoop(asyncio.get_running_loop(), getattr(engine, "settled", _unheard), engine.takes),
+            OnLoop(asyncio.get_running_loop(), engine.settled, engine.takes),
             engine.assignment,
             app_id=self._settings.identity.app_id,
             dlqs={agent.dlq for agent in self._agents if agent.dlq is not None},
@@ -377,10 +377,6 @@ class Assembly:
         return KafkaChangelogReader(
             client_config.changelog_consumer(settings, worker), client_config.watermark_consumer(settings, worker)
         )
-
-
-def _unheard(ids: Collection[str]) -> None:
-    """Nothing is held back for a dead letter."""
 
 
 def engine_settings(settings: Settings, worker_id: str) -> EngineSettings:
@@ -518,7 +514,8 @@ class AppEngine:
         """Bind the tables and start. Raises what the broker says; then everything is closed again."""
         try:
             for table in self._declared.tables:
-                self._app.tables[table.name].bind(self.engine.table(table.name))
+                if table.name in self._app.tables:  # the others are agents' own
+                    self._app.tables[table.name].bind(self.engine.table(table.name))
             await self.engine.start()
         except BaseException:
             await self._close()

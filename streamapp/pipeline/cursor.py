@@ -339,7 +339,7 @@ class Cursor:
             value = self._missing(inlet) if raw is None else inlet.decode(raw)
         except Exception as failure:
             explained = self._explained(inlet, raw, failure)
-            if self.agent.spec.stops:
+            if self.agent.spec.stops or self.agent.holding is not None:
                 return explained
             self.agent.bury_in(savepoint, inlet, record, explained)
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -291,6 +291,17 @@ class Engine:
     def _in_hand(self) -> bool:
         return any(cursor.savepoint is not None for agent in self._agents for cursor in agent.cursors)
 
+    # --- what becomes of dead letters
+
+    def settled(self, ids: Collection[str]) -> None:
+        """These dead letters are resolved or discarded, and `EngineParts.settled` says so: what waits behind them goes on."""
+        for agent in self._agents:
+            if agent.holding is not None:
+                agent.holding.settled(ids)
+
+    def is_settled(self, letter: str) -> bool:
+        return self._parts.settled(letter)
+
     # --- what the shell asks
 
     @property
@@ -462,6 +473,9 @@ class Engine:
             if lane.unresolved and not lane.waiting:
                 lane.unresolved = False
                 self.admission.reach(lane, lane.next_offset)
+            for inlet in lane.inlets:
+                if inlet.agent.holding is not None:
+                    inlet.agent.holding.opened(inlet)
             self.wake_line(lane.line)
         if self._listener is not None:
             self._listener.on_restored({lane.partition for lane in lanes})
@@ -470,6 +484,9 @@ class Engine:
         gone: set[object] = set(lanes)
         for lane in lanes:
             self._sweeper.gone(lane)
+            for inlet in lane.inlets:
+                if inlet.agent.holding is not None:
+                    inlet.agent.holding.gone(inlet)
         for agent in self._agents:
             agent.restart(only=gone)
         if self._listener is not None:

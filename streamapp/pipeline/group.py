@@ -291,7 +291,7 @@ class Group:
         for lane in lanes:
             agents = self._agents_of(lane.partition.topic)
             lane.exclusive = any(agent.spec.touches_tables for agent in agents)
-            lane.straight = len(agents) == 1 and lane.exclusive
+            lane.straight = len(agents) == 1 and lane.exclusive and agents[0].holding is None
             lane.inlets = [Inlet(lane, agent, stage) for stage, agent in enumerate(agents)]
             lane.line.lanes = [other for other in lane.line.lanes if other.partition != lane.partition] + [lane]
         self._events.lanes_given(lanes)

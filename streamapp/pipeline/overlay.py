@@ -96,7 +96,9 @@ class TablePartition:
 
         The layers are copied first: the table may change while the caller iterates.
         """
-        over: dict[bytes, bytes | None] = {**self.committing, **self.open, **(on_top or {})}
+        # The open one first: a commit may move it under the committing one meanwhile, and then it would be in neither.
+        opened, committing = self.open, self.committing
+        over: dict[bytes, bytes | None] = {**committing, **opened, **(on_top or {})}
         fresh = ((key, value) for key, value in sorted(over.items()) if value is not None)
         stored = ((key, value) for key, value in self.stored_items() if key not in over)
         return heapq.merge(fresh, stored, key=lambda pair: pair[0])

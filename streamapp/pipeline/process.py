@@ -14,13 +14,14 @@ from streamapp.events import Event, log_event
 from streamapp.pipeline.breakers import Breakers
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dedupe import Dedupe
+from streamapp.pipeline.holding import Holding, HoldingCursor
 from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place, Standing
 from streamapp.pipeline.retry import FailureClass, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Outgoing, RawRecord
 
 if TYPE_CHECKING:
-    from streamapp.pipeline.dead_letter import Reason, Stage
+    from streamapp.pipeline.dead_letter import Order, Reason, Stage
     from streamapp.pipeline.engine import Engine
     from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.spec import AgentSpec
@@ -52,7 +53,10 @@ class AgentRun:
         )
         self.ready: deque[Inlet] = deque()
         self.waiters: list[Cursor] = []
-        self.cursors = [Cursor(self) for _ in range(spec.concurrency)]
+        self.holding = Holding(self) if spec.on_error == "block_key" else None
+        self.cursors = [
+            Cursor(self) if self.holding is None else HoldingCursor(self, self.holding) for _ in range(spec.concurrency)
+        ]
         self.processed = 0
         self.breakers = None if spec.breaker is None or not spec.breaker.enabled or spec.stops else Breakers(self, spec.breaker)
         self._alone: dict[Inlet, int] = {}
@@ -284,7 +288,10 @@ class AgentRun:
         entry.stage += 1
         if entry.stage < len(lane.inlets):
             following = lane.inlets[entry.stage]
-            following.queue.append(entry)
+            if lane.exclusive:
+                following.queue.appendleft(entry)  # it has the line: what waits there for a turn of its own cannot go first
+            else:
+                following.queue.append(entry)
             following.agent.offer(following, 1)
             return
         entry.done = True
@@ -319,7 +326,9 @@ class AgentRun:
         self._alone[inlet] = until
 
     def alone_until(self, inlet: Inlet, record: RawRecord | None) -> bool:
-        """Return whether `record` belongs to a batch that failed and now comes record by record."""
+        """Return whether `record` belongs to a batch that failed and now comes record by record, or keys are blocked."""
+        if self.holding is not None and self.holding.blocks(inlet):
+            return True
         until = self._alone.get(inlet)
         if until is None or record is None:
             return False
@@ -462,13 +471,17 @@ class AgentRun:
         `answer`: what whoever asked for the dead letter of a stopped partition is told beside it.
         """
         lane = inlet.lane
+        order: Order = "skipped" if answer is None else "stopped"
+        if self.holding is not None and answer is None:
+            if self.holding.stands_at(inlet, item, record):
+                return
+            order = self.holding.order(inlet, record)
         letter: Outgoing | None = None
         found = lane.condemned.get(Place(inlet.stage, cast("int", record.offset()))) if lane.condemned else None
         refused = 0 if found is None else found.letters
         if refused < 2 and (not self.spec.stops or answer is not None):
             letter = self.engine.burial.letter(
-                self.spec, record, state, reason, failure, stage,
-                max_bytes=1 if refused else None, order="skipped" if answer is None else "stopped",
+                self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None, order=order,
             )  # fmt: skip
         if found is not None and found.unwritten and not alone and answer is None:
             self._put_back(inlet, [item])
@@ -489,6 +502,8 @@ class AgentRun:
         self._reopen(savepoint, record)
         if answer is not None:
             savepoint.send(answer)
+        elif self.holding is not None:
+            self.holding.bury(inlet, savepoint, letter)
         savepoint.is_open = False
         if isinstance(item, Entry):
             if lane.exclusive:

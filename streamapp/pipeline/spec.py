@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from streamapp.pipeline.breaker import Breaker
+from streamapp.pipeline.held import HoldLimits
 from streamapp.pipeline.retry import Retry
 from streamapp.records import RawRecord
 
@@ -31,6 +32,8 @@ class TableSpec:
     """Topic settings of the changelog beyond the engine's own."""
     horizon: float | None = None
     """Seconds of event time that a dedupe mark counts; None for an ordinary table."""
+    keeps_records: bool = False
+    """Whether its rows are whole records of its topics: its changelog takes what those take, and what we add."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,8 @@ class AgentSpec:
     """When it stops dead-lettering a partition; None: never. An agent that stops at failures has none."""
     on_error: OnError = "skip"
     """What follows the verdict on a record that failed for good (OPERATIONS §1.4)."""
+    hold: HoldLimits = field(default_factory=HoldLimits)
+    """How much `block_key` may hold, in the table of the name `held_table(name)`."""
 
     @property
     def stops(self) -> bool:

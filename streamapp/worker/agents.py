@@ -76,10 +76,13 @@ class Agent(faust.agents.agent.Agent):
             )
         if isinstance(on_error, str) and on_error not in POLICIES:
             raise ConfigurationError(f'on_error="{on_error}": must be a function, or one of {", ".join(POLICIES)}')
-        if on_error == "block_key":
-            refuse('on_error="block_key"', 'it is not built yet; "skip" dead-letters the record and goes on')
         if not isinstance(concurrency, int) or concurrency < 1:
             raise ConfigurationError(f"concurrency={concurrency!r}: must be a whole number from 1")
+        if on_error == "block_key" and concurrency > 1:
+            raise ConfigurationError(
+                f'on_error="block_key" with concurrency={concurrency}: records of one key would overtake one another; '
+                'leave concurrency out, or take on_error="skip"'
+            )
         if dedupe is not None and not isinstance(dedupe, DedupeKey):
             raise ConfigurationError("dedupe= wants a dedupe table and its key: dedupe=table.by(lambda value: value.id)")
         self.retry = retry

@@ -181,13 +181,12 @@ class Cluster:
             kept = [int(config.get("retention.ms", DEFAULT_RETENTION_MS)) for config in of_sources]
             longest = max(int(DLQ_RETENTION_DAYS * DAY * 1000), *(4 * each for each in kept))
             retention = -1 if min(kept) < 0 else min(longest, LONGEST_RETENTION_MS)
-            largest = max(int(config.get("max.message.bytes", DEFAULT_MESSAGE_BYTES)) for config in of_sources)
             declared = self._topics.get(dlq)
             config = {
                 **INTERNAL,
                 "cleanup.policy": "delete",
                 "retention.ms": str(retention),
-                "max.message.bytes": str(min(largest + DLQ_SLACK_BYTES, LARGEST_MESSAGE_BYTES)),
+                "max.message.bytes": str(_with_slack(of_sources)),
                 **(declared.config if declared is not None else {}),
             }
             partitions = (declared.partitions if declared is not None else None) or max(counts[topic] for topic in topics)
@@ -199,6 +198,9 @@ class Cluster:
             config = {**INTERNAL, "cleanup.policy": "compact", **table.changelog_config}
             _require_kept(table.changelog, config)
             if table.changelog not in counts:
+                if table.keeps_records:
+                    sources = admin.topic_configs(table.topics, deadline)
+                    config["max.message.bytes"] = str(_with_slack(sources.get(topic, {}) for topic in table.topics))
                 self._create(admin, counts, table.changelog, partitions, config, None, deadline)
             existing = counts[table.changelog]
             if existing != partitions:
@@ -237,6 +239,12 @@ class Cluster:
             topic=topic,
             partitions=partitions,
         )
+
+
+def _with_slack(sources: Iterable[Mapping[str, str]]) -> int:
+    """Return the record size with which a topic takes whatever topics of these settings take, and what we add."""
+    largest = max(int(config.get("max.message.bytes", DEFAULT_MESSAGE_BYTES)) for config in sources)
+    return min(largest + DLQ_SLACK_BYTES, LARGEST_MESSAGE_BYTES)
 
 
 def _topics_of(sets: Sequence[SourceSet]) -> set[str]:

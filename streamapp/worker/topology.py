@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from streamapp.errors import TopologyInvalid
 from streamapp.pipeline.breaker import Breaker
+from streamapp.pipeline.held import held_table
 from streamapp.pipeline.retry import Retry
 from streamapp.pipeline.spec import AgentSpec, SourceSpec, TableSpec
 from streamapp.worker.agents import Agent
@@ -48,7 +49,7 @@ async def describe(app: StreamApp) -> Declared:
     if not specs:
         raise TopologyInvalid("the app has no agents: declare one with @app.agent(topic), or list its module in [tool.streamapp]")
     _require_one_name_each(specs)
-    tables = tuple(_tables(app, found))
+    tables = (*_tables(app, found), *_held_tables(app, specs))
     _require_readers(tables, specs)
     return Declared(tuple(specs), tables, tuple(each.move for each in found if each.move is not None))
 
@@ -143,6 +144,25 @@ def _tables(app: StreamApp, found: Iterable[_Found]) -> Iterable[TableSpec]:
             log.info("%s", why)
             continue
         yield table.spec(tuple(dict.fromkeys(topics[name])), in_memory=app.in_memory)
+
+
+def _held_tables(app: StreamApp, specs: Iterable[AgentSpec]) -> Iterable[TableSpec]:
+    """Return the table of each agent that blocks keys: it keeps the records that wait."""
+    for spec in specs:
+        if spec.on_error != "block_key":
+            continue
+        name = held_table(spec.name)
+        if name in app.tables:
+            raise TopologyInvalid(
+                f"table {name}: agent {spec.name} keeps blocked records under that name; give the table another"
+            )
+        yield TableSpec(
+            name=name,
+            topics=spec.topics,
+            changelog=f"{app.conf.id}-{name}-changelog",
+            in_memory=app.in_memory,
+            keeps_records=True,
+        )
 
 
 def _require_readers(tables: Iterable[TableSpec], specs: Iterable[AgentSpec]) -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from streamapp.clock import Deadline
 from streamapp.pipeline.cursor import Cursor
 from streamapp.pipeline.engine import Engine, EngineParts, EngineSettings
+from streamapp.pipeline.held import HoldLimits
 from streamapp.pipeline.retry import Retry
 from streamapp.pipeline.savepoint import Savepoint, current_savepoint
-from streamapp.pipeline.spec import AgentSpec, DedupeSpec, SourceSet, SourceSpec, TableSpec, source_sets
+from streamapp.pipeline.spec import AgentSpec, DedupeSpec, OnError, SourceSet, SourceSpec, TableSpec, source_sets
 from streamapp.records import Partition
 from streamapp.state.memory import MemoryStore
 from tests.support.fakes import FakeBroker, FakeOffsets, FakeProducer, FakeRestore, FakeSource
@@ -99,12 +100,24 @@ def agent(
     retry: Retry = QUICK,
     dlq: str | None = "dlq",
     takes_none: bool = False,
+    on_error: OnError = "skip",
+    hold: HoldLimits | None = None,
 ) -> AgentSpec:
     spec = None
     if dedupe is not None:
         spec = DedupeSpec(table=dedupe, key=lambda value: value, encode=_as_bytes)
     sources = tuple(SourceSpec(topic=topic, decode=decode, takes_none=takes_none) for topic in topics)
-    return AgentSpec(name=name, sources=sources, run=run, concurrency=concurrency, dedupe=spec, retry=retry, dlq=dlq)
+    return AgentSpec(
+        name=name,
+        sources=sources,
+        run=run,
+        concurrency=concurrency,
+        dedupe=spec,
+        retry=retry,
+        dlq=dlq,
+        on_error=on_error,
+        hold=hold or HoldLimits(),
+    )
 
 
 def table(name: str = "totals", *topics: str, horizon: float | None = None) -> TableSpec:
@@ -149,6 +162,8 @@ class Bench:
         self.sources: dict[str, FakeSource] = {}
         self.restore = FakeRestore(broker, {spec.name: spec.changelog for spec in tables})
         self.heard = Heard()
+        self.resolved: set[str] = set()
+        """Dead letters that are resolved or discarded, as the engine asks it; it is told by `engine.settled`."""
         self.partitions = partitions
         self._given = given
         self._batch = source_batch
@@ -169,6 +184,7 @@ class Bench:
                 dlq_partitions=dict.fromkeys(letters, 1),
                 dlq_max_bytes={},
                 partitions=partitions,
+                settled=lambda letter: letter in self.resolved,
             ),
         )
 

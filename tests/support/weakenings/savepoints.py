@@ -301,4 +301,26 @@ SAVEPOINTS: Final = {
         "test_outputs_then_changelog_then_offsets_each_durable_before_the_next",
         shows=r"before its output was durable",
     ),
+    "nothing-is-held": Weakening(
+        rule="block_key",
+        lacks="looks whether a record's key is blocked",
+        costs="a customer's later order is processed before the one that waits in the dead-letter topic",
+        edits=(
+            Edit(
+                "pipeline.blocks",
+                "        blocked = None if key is None else self.by_key.get(key)\n",
+                "        blocked = None\n",
+            ),
+        ),
+        test=f"{UNIT}/test_order_of_blocked_keys.py::test_each_keys_records_come_in_order_and_once",
+        shows=r"instead of \[b'",
+    ),
+    "blocks-are-not-read-anew": Weakening(
+        rule="block_key",
+        lacks="reads what is blocked when a partition begins anew",
+        costs="after a crash, a revoke or an abort, what waited is lost and what comes next overtakes it",
+        edits=(Edit("pipeline.holding", "            blocks.load()\n", "            pass\n"),),
+        test=f"{UNIT}/test_order_of_blocked_keys.py::test_each_keys_records_come_in_order_and_once",
+        shows=r"instead of \[b'|replayed in vain",
+    ),
 }

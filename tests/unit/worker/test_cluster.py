@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -158,6 +159,14 @@ def test_a_changelog_is_created_compacted_with_its_sources_count_and_the_time_of
     }
     assert topology.changelog_ids == {changelog: f"id of {changelog}"}
     assert topology.tombstones_kept == {changelog: 5.0}
+
+
+def test_a_changelog_of_held_records_takes_the_largest_of_their_topics() -> None:
+    admin = FakeAdmin(
+        {"sales": 4, "returns": 4}, {"sales": {"max.message.bytes": "5000"}, "returns": {"max.message.bytes": "100"}}
+    )
+    fit(admin, [agent("sales", "returns")], [replace(table("held", "sales", "returns"), keeps_records=True)])
+    assert admin.configs["shop-held-changelog"]["max.message.bytes"] == str(5000 + 65_536)
 
 
 def test_a_changelog_whose_count_is_not_its_sources_refuses() -> None:

@@ -199,7 +199,13 @@ async def test_contradictions_are_refused(app: StreamApp) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"isolated_partitions": True}, {"on_error": "block_key"}, {"channel": shop.FakeCursor()}, {"concurrency": 0}, {"dedupe": 5}],
+    [
+        {"isolated_partitions": True},
+        {"on_error": "block_key", "concurrency": 2},
+        {"channel": shop.FakeCursor()},
+        {"concurrency": 0},
+        {"dedupe": 5},
+    ],
 )
 def test_declarations_that_cannot_work_are_refused(app: StreamApp, options: Any) -> None:
     channel = options.pop("channel", "topic")
@@ -217,3 +223,31 @@ async def test_a_table_of_a_topic_that_no_agent_reads_is_refused(app: StreamApp)
 
     with pytest.raises(TopologyInvalid, match="table sums: no agent reads returns"):
         await describe(app)
+
+
+async def test_an_agent_that_blocks_keys_has_a_table_of_its_topics_for_what_waits(app: StreamApp) -> None:
+    @app.agent(app.topic("sales", "returns"), name="careful", on_error="block_key")
+    async def careful(stream: Any) -> None: ...
+
+    topology = await describe(app)
+    (table,) = topology.tables
+    assert (table.name, table.topics, table.keeps_records) == ("careful-dlq-held", ("sales", "returns"), True)
+    assert table.changelog == f"{app.conf.id}-careful-dlq-held-changelog"
+    assert topology.agents[0].on_error == "block_key"
+
+
+async def test_a_table_with_the_name_of_what_waits_is_refused(app: StreamApp) -> None:
+    app.Table("careful-dlq-held", source="sales")
+
+    @app.agent(app.topic("sales"), name="careful", on_error="block_key")
+    async def careful(stream: Any) -> None: ...
+
+    with pytest.raises(TopologyInvalid, match="agent careful keeps blocked records"):
+        await describe(app)
+
+
+def test_blocked_keys_and_records_that_overlap_exclude_each_other(app: StreamApp) -> None:
+    with pytest.raises(ConfigurationError, match=r"concurrency=3: records of one key would overtake"):
+
+        @app.agent("sales", on_error="block_key", concurrency=3)
+        async def agent(stream: Any) -> None: ...

@@ -101,6 +101,14 @@ def test_broker_and_app_id_are_enough_to_read(dlq: Dlq, tmp_path: Path) -> None:
     assert "the app's models are not loaded: no pyproject.toml" in shown
 
 
+def test_an_app_that_does_not_load_can_still_be_read(dlq: Dlq, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.streamapp]\napp_id = "orders"\nmodules = ["half_written"]\n')
+    (tmp_path / "half_written.py").write_text("raise RuntimeError('half written')")
+    shown = dlq("show", "orders/2/0", cwd=tmp_path)
+    (value,) = [line for line in shown.stdout.splitlines() if line.startswith("value")]
+    assert (shown.code, FAILING.decode() in value, "half_written" in value) == (0, True, True), shown
+
+
 def test_the_check_looks_at_settings_and_at_who_runs(dlq: Dlq, job: OrderJob) -> None:
     running = dlq("check", "--json")
     assert (running.code, [(row["id"], row["line"]) for row in running.documents]) == (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +16,8 @@ from tests.support.order_jobs import OrderJob
 from tests.support.orders import Fed
 from tests.support.topic_reader import read_topics
 from tests.support.topics import create_topic
-from tests.support.verifying import FAUST, Verified, command
+from tests.support.verifying import FAUST, STREAMAPP, Verified, command
+from tests.support.workers import ROOT
 
 HEADERS = [("hop", b"1"), ("hop", b"2"), ("odd", b"\xff\x00"), ("none", None)]
 FAILING = b'{"order_id":"A-1","customer":"ann","sku":"S-9","quantity":2,"unit_price_cents":450}'
@@ -107,6 +111,23 @@ def test_an_app_that_does_not_load_can_still_be_read(dlq: Dlq, tmp_path: Path) -
     shown = dlq("show", "orders/2/0", cwd=tmp_path)
     (value,) = [line for line in shown.stdout.splitlines() if line.startswith("value")]
     assert (shown.code, FAILING.decode() in value, "half_written" in value) == (0, True, True), shown
+
+
+def test_following_ends_when_it_is_interrupted(job: OrderJob) -> None:
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("STREAMAPP_")}
+    with subprocess.Popen(
+        [*STREAMAPP, "dlq", "tail", "-f", "--json"],
+        cwd=ROOT,
+        env={**outside, "STREAMAPP_BROKER": job.bootstrap, "STREAMAPP_APP_ID": job.app_id},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as following:
+        assert following.stdout is not None
+        assert len([following.stdout.readline() for _ in range(4)]) == 4
+        following.send_signal(signal.SIGINT)
+        _, said = following.communicate(timeout=60)
+    assert (following.returncode, said) == (130, "Interrupted.\n")
 
 
 def test_the_check_looks_at_settings_and_at_who_runs(dlq: Dlq, job: OrderJob) -> None:

@@ -225,9 +225,14 @@ _NEAR: Final = 1_000
 """Offsets between two wanted letters that are sooner read than sought."""
 
 
-def letter_of(record: RawRecord) -> Letter | None:
-    """Return the dead letter that a record is, whole and without its status; None for a foreign record."""
+def letter_of(record: RawRecord, *, whole: bool = True) -> Letter | None:
+    """Return the dead letter that a record is, without its status; None for a foreign record."""
     headers = record.headers() or []
+    value = record.value()
+    if not whole:
+        # In front: the last header of a name counts, and of a value that was cut one says how large it was.
+        size = [] if value is None else [(_SIZE, str(len(value)).encode())]
+        headers = size + [header for header in headers if header[0].startswith(PREFIX) and header[0] != _STACK]
     told = read_dead_letter(headers)
     if told is None:
         return None
@@ -236,21 +241,19 @@ def letter_of(record: RawRecord) -> Letter | None:
         dlq=_place(record),
         letter=told,
         key=record.key(),
-        value=record.value(),
-        user_headers=[header for header in headers if not header[0].startswith((PREFIX, STREAMS_PREFIX))],
+        value=value if whole else None,
+        user_headers=[header for header in headers if not header[0].startswith((PREFIX, STREAMS_PREFIX))] if whole else [],
         timestamp=milliseconds if kind else None,
+        whole=whole,
     )
+
+
+_SIZE: Final = f"{PREFIX}value-size"
+_STACK: Final = f"{PREFIX}exception.stacktrace"
 
 
 def _place(record: RawRecord) -> Position:
     return Position(record.topic() or "", record.partition() or 0, record.offset() or 0)
-
-
-def _slim(letter: Letter) -> Letter:
-    told = replace(letter.letter, stacktrace="", value_size=len(letter.value or b""))
-    if letter.letter.value_size is not None:
-        told = replace(told, value_size=letter.letter.value_size)
-    return replace(letter, letter=told, value=None, user_headers=[], whole=False)
 
 
 class _Shelf:
@@ -265,7 +268,7 @@ class _Shelf:
         self._others: dict[str, int] = {}
 
     def put(self, record: RawRecord) -> None:
-        found = letter_of(record)
+        found = letter_of(record, whole=False)
         if found is None:
             self._foreign += 1
             return
@@ -274,10 +277,11 @@ class _Shelf:
             return
         known = self._latest.get(found.id)
         if known is None:
-            self._latest[found.id] = _slim(replace(found, resolution=self._resolutions.get(found.id)))
+            row = self._resolutions.get(found.id)
+            self._latest[found.id] = found if row is None else replace(found, resolution=row)
             return
-        latest = _slim(replace(found, resolution=known.resolution)) if _is_later(found, known) else known
-        self._latest[found.id] = replace(latest, count=known.count + 1)
+        latest = found if _is_later(found, known) else known
+        self._latest[found.id] = replace(latest, resolution=known.resolution, count=known.count + 1)
 
     def reading(self, bounds: Bounds) -> Reading:
         totals = {topic: TopicTotals() for topic in bounds.topics}

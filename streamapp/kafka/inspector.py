@@ -111,8 +111,10 @@ class Inspector:
             client = AdminClient(dict(client_config.admin(self._settings, self._name)), logger=logging.getLogger(CLIENT_LOGGER))
         try:
             answer = client.describe_consumer_groups([group], request_timeout=self._timeout)[group].result(timeout=self._timeout)
-        except (KafkaException, TimeoutError):
-            return None  # unknown is an answer here
+        except (KafkaException, TimeoutError) as failure:
+            error = error_of(failure)
+            # From Kafka 4 on, a group that nobody has joined for long is an error; unknown is an answer here.
+            return frozenset() if error is not None and error.code() == KafkaError.GROUP_ID_NOT_FOUND else None
         return frozenset(
             Partition(row.topic, row.partition)
             for member in answer.members

@@ -52,9 +52,16 @@ def verify(
     *options: str, bootstrap: str, app_id: str, door: tuple[str, ...] = STREAMAPP, cwd: Path = ROOT, **env: str
 ) -> Verified:
     """Run it on the order processor, or on the project of `cwd`, without any setting from outside."""
+    return command("verify", *options, bootstrap=bootstrap, app_id=app_id, door=door, cwd=cwd, **env)
+
+
+def command(
+    *words: str, bootstrap: str, app_id: str, door: tuple[str, ...] = STREAMAPP, cwd: Path = ROOT, **env: str
+) -> Verified:
+    """Run a verb as `verify` runs its own."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("STREAMAPP_", "FAUST_", "F_"))}
     done = subprocess.run(
-        [*door, "verify", *options],
+        [*door, *words],
         cwd=cwd,
         env={**outside, "PYTHONPATH": str(ROOT), "STREAMAPP_BROKER": bootstrap, "STREAMAPP_APP_ID": app_id, **env},
         stdin=subprocess.DEVNULL,

@@ -27,6 +27,8 @@ class MemoryInspector:
         return self._kafka.bounds(partition)
 
     def read(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[tuple[Sequence[RawRecord], int]]:
+        """As LogReader says. Raises OffsetOutOfRange: the log begins behind a range's start, or ends before it."""
         for partition, (start, end) in sorted(ranges.items()):
-            seen = self._kafka.records(partition.topic, partition.number)
-            yield [record for record in seen if start <= record.offset() < end], end - start
+            with self._kafka.lock:
+                chunk = self._kafka.log(partition).read(start, end - start, committed_only=True)
+            yield [record for record in chunk.records if record.offset() < end], end - start

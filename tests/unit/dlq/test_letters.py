@@ -110,6 +110,26 @@ def test_large_values_are_not_kept() -> None:
     assert {letter.letter.value_size for letter in read.letters} == {1_000_000}
 
 
+def test_a_long_reading_says_how_far_it_is() -> None:
+    world = DeadLetterWorld()
+    for number in range(5):
+        world.bury(f"orders/{number}/1@a", failed=ago(hours=1))
+    told: list[tuple[str, int] | int] = []
+
+    class Watching:
+        def begin(self, what: str, total: int) -> None:
+            told.append((what, total))
+
+        def advance(self, count: int) -> None:
+            told.append(count)
+
+        def end(self) -> None:
+            told.append(0)
+
+    world.read(watcher=Watching())
+    assert told == [("reading orders-dlq", 5), 1, 1, 1, 1, 1, 0]
+
+
 def test_statuses_are_read_on_from_where_they_were() -> None:
     world = DeadLetterWorld()
     world.resolve(FIRST, Status.REPLAYING)

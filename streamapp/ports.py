@@ -358,6 +358,29 @@ class Admin(Protocol):
         ...
 
 
+class LogReader(Protocol):
+    """What commands read of a cluster, without a group. One thread. Every call raises BrokerUnreachable: no answer in time."""
+
+    def partitions(self) -> list[Partition]:
+        """Return all of the cluster, in order."""
+        ...
+
+    def topic_configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return the settings of existing topics; those that may not be seen are absent."""
+        ...
+
+    def ends(self, partition: Partition) -> tuple[int, int, int]:
+        """Return log start, last stable offset and high watermark."""
+        ...
+
+    def read(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[tuple[Sequence[RawRecord], int]]:
+        """Yield batches of the committed records of each range of offsets, with the positions passed since the last batch.
+
+        No range may go beyond the last stable offset.
+        """
+        ...
+
+
 __all__ = [
     "Admin",
     "ChangelogBatch",
@@ -368,6 +391,7 @@ __all__ = [
     "Frozen",
     "GroupMetadata",
     "Headers",
+    "LogReader",
     "OffsetReader",
     "PartitionSource",
     "SourceListener",

@@ -140,16 +140,18 @@ def verify(
         named=named,
         hidden=no_values,
     )
-    _quiet_client()
-    subject = asyncio.run(importlib.import_module("streamapp.verify.subject").subject_of(_app(context, app_name)))
+    quiet_client()
+    app = find_app(context, app_name)
+    app.load_modules()
+    subject = asyncio.run(importlib.import_module("streamapp.verify.subject").subject_of(app))
     with Progress() as progress:
         report: Report = run.Verification(subject, options, progress).run()
     show(report, as_json=as_json or bool(getattr(context.obj, "json", False)))
     sys.exit(report.exit_code)
 
 
-def _app(context: click.Context, name: str | None) -> StreamApp:
-    """Return the app that `-A` names, here or before the verb: `faust -A shop verify` has it already."""
+def find_app(context: click.Context, name: str | None) -> StreamApp:
+    """Return the app that `-A` names, here or before the verb: `faust -A shop verify` has it already. Its modules are not loaded."""
     application = importlib.import_module("streamapp.application")
     faust_cli = importlib.import_module("faust.cli.base")
     wanted = name or getattr(context.obj, "app", None) or "streamapp"
@@ -162,16 +164,15 @@ def _app(context: click.Context, name: str | None) -> StreamApp:
         raise click.UsageError(f"-A {wanted}: {type(failure).__name__}: {failure}") from failure
     if not isinstance(app, application.StreamApp):
         raise click.UsageError(f"-A {wanted}: a {type(app).__name__}, not a StreamApp")
-    app.load_modules()
     found: StreamApp = app
     return found
 
 
-def _quiet_client() -> None:
+def quiet_client() -> None:
     """Leave the client library's log lines out: what matters of them is in the command's own line."""
     logger = logging.getLogger(CLIENT_LOGGER)
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
 
 
-__all__ = ["verify"]
+__all__ = ["ends_with_one_line", "find_app", "quiet_client", "verify"]

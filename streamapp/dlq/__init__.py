@@ -1,1 +1,1 @@
-"""Dead letters as people work with them: found, shown, sent again, discarded. Behind `streamapp dlq`."""
+"""Dead letters as operators see them: read from their topics, joined with what became of them, chosen by filters."""

@@ -1,4 +1,4 @@
-"""What `streamapp verify` reads of a cluster: by clients that join no group and commit nothing, made for it and dropped."""
+"""What `streamapp verify` and `streamapp dlq` read of a cluster: by clients that join no group and commit nothing, made for it and dropped."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, DeadlinePassed
 from streamapp.events import CLIENT_LOGGER
 from streamapp.kafka import client_config
+from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.changelog import FETCH_WAIT
 from streamapp.kafka.failures import error_of, options_checked
 from streamapp.kafka.offsets import KafkaOffsets
@@ -60,13 +61,15 @@ class Layout:
 class Inspector:
     """One thread. `close` it. Calls raise BrokerUnreachable when nothing is answered for `timeout` seconds."""
 
-    def __init__(self, settings: Settings, timeout: float) -> None:
+    def __init__(self, settings: Settings, timeout: float, *, name: str = NAME) -> None:
+        """`name`: of the command, in the clients' ids."""
         self._settings = settings
         self._timeout = timeout
+        self._name = name
         self._offsets = KafkaOffsets(
-            client_config.helper_consumer(settings, NAME), client_config.watermark_consumer(settings, NAME)
+            client_config.helper_consumer(settings, name), client_config.watermark_consumer(settings, name)
         )
-        config = client_config.reader(settings, NAME, start="error") | {
+        config = client_config.reader(settings, name, start="error") | {
             "queued.min.messages": 4 * BATCH,
             "queued.max.messages.kbytes": PREFETCHED_KILOBYTES,
             "fetch.wait.max.ms": round(FETCH_WAIT * 1000),
@@ -80,7 +83,7 @@ class Inspector:
 
     def layout(self) -> Layout:
         with options_checked():
-            client = AdminClient(dict(client_config.admin(self._settings, NAME)), logger=logging.getLogger(CLIENT_LOGGER))
+            client = AdminClient(dict(client_config.admin(self._settings, self._name)), logger=logging.getLogger(CLIENT_LOGGER))
         try:
             listing = client.list_topics(timeout=self._timeout)
         except KafkaException as failure:
@@ -92,6 +95,15 @@ class Inspector:
             for number, partition in topic.partitions.items()
         }
         return Layout(leaders, {number: (str(broker.host), broker.port) for number, broker in listing.brokers.items()})
+
+    def partitions(self) -> list[Partition]:
+        """Return all of the cluster, in order."""
+        return sorted(self.layout().leaders)
+
+    def topic_configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return the settings of existing topics; those that we may not see are absent."""
+        admin = KafkaAdmin(client_config.admin(self._settings, self._name))
+        return admin.topic_configs(topics, self._deadline()) if topics else {}
 
     def ends(self, partition: Partition) -> tuple[int, int, int]:
         """Return log start, last stable offset and high watermark; the stable one first, as the end moves on."""

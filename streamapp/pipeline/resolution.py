@@ -111,6 +111,7 @@ class Lock(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 Row = Resolution | Take | Job | Lock
 
 TAKE, JOB, LOCK = "take:", "job:", "lock:"
+"""What the keys of all but resolutions begin with."""
 _KINDS: Final[dict[str, type[Row]]] = {TAKE: Take, JOB: Job, LOCK: Lock}
 
 
@@ -147,7 +148,10 @@ def decode(key: bytes | None, value: bytes | None) -> Entry | None:
 
 
 __all__ = [
+    "JOB",
+    "LOCK",
     "SETTLED",
+    "TAKE",
     "Entry",
     "Job",
     "JobState",

@@ -15,6 +15,7 @@ the network, time; nothing ends by a clock of its own.
 from streamapp.testing.memory_kafka.broker import MemoryKafka
 from streamapp.testing.memory_kafka.group import MemoryGroupMetadata
 from streamapp.testing.memory_kafka.host import Call, Fault, MemoryHost, ProcessDied
+from streamapp.testing.memory_kafka.inspector import MemoryInspector
 from streamapp.testing.memory_kafka.log import MemoryRecord
 from streamapp.testing.memory_kafka.producer import MemoryProducer
 from streamapp.testing.memory_kafka.readers import MemoryAdmin, MemoryChangelogReader, MemoryOffsets
@@ -29,6 +30,7 @@ __all__ = [
     "MemoryChangelogReader",
     "MemoryGroupMetadata",
     "MemoryHost",
+    "MemoryInspector",
     "MemoryKafka",
     "MemoryOffsets",
     "MemoryProducer",

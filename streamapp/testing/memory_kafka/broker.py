@@ -96,6 +96,11 @@ class MemoryKafka:
             found = self._topics.get(topic)
             return 0 if found is None else len(found.logs)
 
+    def partitions(self) -> list[Partition]:
+        """Return all partitions, in order."""
+        with self.lock:
+            return sorted(Partition(name, number) for name, topic in self._topics.items() for number in range(len(topic.logs)))
+
     # --- what tests and programs write and read by hand
 
     def feed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from streamapp.cli.broker import broker_group
+from streamapp.cli.dlq import dlq_group
 from streamapp.cli.verify import verify
 
 
@@ -14,4 +15,5 @@ def main() -> None:
 
 
 main.add_command(broker_group)
+main.add_command(dlq_group)
 main.add_command(verify)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from streamapp.pipeline.dead_letter import PREFIX, STREAMS_PREFIX, DeadLetter
+from streamapp.dlq.letters import Letter
+from streamapp.pipeline.dead_letter import DeadLetter
 from streamapp.pipeline.resolution import Status
-from streamapp.pipeline.savepoint import travelling
 from streamapp.records import Headers, Partition, Position
-
-_STREAMS: Final = tuple(STREAMS_PREFIX + name for name in ("exception", "message", "stacktrace", "topic", "partition", "offset"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +25,8 @@ class Candidate:
     """The replay job that its row names."""
     replays: int = 0
     """How often it has been sent again, as its row and its headers know."""
+    row_replays: int | None = None
+    """As its row alone knows; None where it has none."""
 
     @property
     def id(self) -> str:
@@ -62,12 +60,19 @@ class Candidate:
         return 0 if self.facts.timestamp_type == "none" else max(0, self.facts.timestamp or 0)
 
 
-def own_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> Headers:
-    """Return the user's headers of a dead letter: neither ours nor the six of `dlq_compat=streams`, which stand last."""
-    found = list(headers or ())
-    if tuple(name for name, _ in found[-len(_STREAMS) :]) == _STREAMS and any(name.startswith(PREFIX) for name, _ in found):
-        found = found[: -len(_STREAMS)]
-    return travelling(found)
+def candidate_of(letter: Letter) -> Candidate:
+    """Return a letter that was read whole."""
+    return Candidate(
+        facts=letter.letter,
+        dlq=letter.dlq.topic,
+        key=letter.key,
+        value=letter.value,
+        headers=letter.user_headers,
+        status=letter.status,
+        job=None if letter.resolution is None else letter.resolution.job,
+        replays=letter.replays,
+        row_replays=None if letter.resolution is None else letter.resolution.replays,
+    )
 
 
-__all__ = ["Candidate", "own_headers"]
+__all__ = ["Candidate", "candidate_of"]

@@ -264,7 +264,7 @@ class ReplayJob:
         """Yield those of which nothing new is known since they were selected."""
         for letter in batch:
             row = self._log.resolution(letter.id)
-            if row is None or (row.status, row.job, row.replays) == (letter.status, letter.job, letter.replays):
+            if row is None or (row.status, row.job, row.replays) == (letter.status, letter.job, letter.row_replays):
                 yield letter
             elif row.status is Status.REPLAYING and row.job == self.name:
                 self._awaited[letter.id] = _Sent(letter.source, is_seen=True)  # by an earlier life that was not dead yet

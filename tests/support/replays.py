@@ -186,5 +186,9 @@ class Replays:
         found = []
         for each in letters:
             row = log.resolution(each.id)
-            found.append(each if row is None else replace(each, status=row.status, job=row.job, replays=row.replays))
+            found.append(
+                each
+                if row is None
+                else replace(each, status=row.status, job=row.job, replays=row.replays, row_replays=row.replays)
+            )
         return found

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from streamapp.dlq.candidate import Candidate, own_headers
+from streamapp.dlq.candidate import Candidate
 from streamapp.dlq.change import Changed
 from streamapp.dlq.copies import Target, copy_of
-from streamapp.pipeline.dead_letter import STREAMS_PREFIX
 from tests.support.replays import NOW, letter
 
 
@@ -49,10 +48,3 @@ def test_who_changed_it_and_its_epoch_stay_with_it() -> None:
     told = headers_of(earlier, Changed(None, b"{}", [], is_changed=True), epoch="0002")
     assert (told["streamapp.dlq.edited-by"], told["streamapp.dlq.epoch"]) == (b"ops", b"0002")
     assert not {"streamapp.dlq.edited-by", "streamapp.dlq.epoch"} & set(headers_of(letter(7)))
-
-
-def test_neither_our_headers_nor_those_for_kafka_streams_are_the_users() -> None:
-    streams = [(STREAMS_PREFIX + name, b"") for name in ("exception", "message", "stacktrace", "topic", "partition", "offset")]
-    assert own_headers([("a", b"1"), ("streamapp.dlq.id", b"x"), *streams]) == [("a", b"1")]
-    assert own_headers([("a", b"1"), *streams[:1], ("streamapp.dlq.id", b"x")]) == [("a", b"1"), *streams[:1]]
-    assert own_headers(None) == []

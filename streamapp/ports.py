@@ -369,6 +369,10 @@ class LogReader(Protocol):
         """Return the settings of existing topics; those that may not be seen are absent."""
         ...
 
+    def assigned(self, group: str) -> frozenset[Partition] | None:
+        """Return the partitions that the group's members hold now; None where that may not be told."""
+        ...
+
     def ends(self, partition: Partition) -> tuple[int, int, int]:
         """Return log start, last stable offset and high watermark."""
         ...

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamapp.application import StreamApp
     from streamapp.dlq.filters import Filters
     from streamapp.dlq.subject import Subject
-    from streamapp.kafka.inspector import Inspector
+    from streamapp.ports import LogReader
 
 R = TypeVar("R")
 
@@ -163,7 +163,7 @@ def subject_here(scope: Scope, *, needs_agents: bool = False) -> Subject:
 
 
 @contextmanager
-def inspector_of(subject: Subject, timeout: float) -> Iterator[Inspector]:
+def inspector_of(subject: Subject, timeout: float) -> Iterator[LogReader]:
     """Give a reader of the app's cluster. Raises BrokerUnreachable, SettingInvalid."""
     client_config = importlib.import_module("streamapp.kafka.client_config")
     versions = importlib.import_module("streamapp.kafka.versions")
@@ -171,9 +171,9 @@ def inspector_of(subject: Subject, timeout: float) -> Iterator[Inspector]:
     inspecting = importlib.import_module("streamapp.kafka.inspector")
     quiet_client()
     versions.await_broker(client_config.admin(subject.settings, "dlq"), clock.Deadline.after(timeout), fencing=False)
-    inspector: Inspector = inspecting.Inspector(subject.settings, timeout, name="dlq")
+    inspector = inspecting.Inspector(subject.settings, timeout, name="dlq")
     try:
-        yield inspector
+        yield cast("LogReader", inspector)  # its records have a RawRecord's shape, which the client library's types do not say
     except inspecting.LogChanged as changed:
         raise BrokerUnreachable(f"{changed}: it changed while it was read; run it again") from changed
     finally:

@@ -105,6 +105,21 @@ class Inspector:
         admin = KafkaAdmin(client_config.admin(self._settings, self._name))
         return admin.topic_configs(topics, self._deadline()) if topics else {}
 
+    def assigned(self, group: str) -> frozenset[Partition] | None:
+        """Return the partitions that the group's members hold now; None where that may not be told."""
+        with options_checked():
+            client = AdminClient(dict(client_config.admin(self._settings, self._name)), logger=logging.getLogger(CLIENT_LOGGER))
+        try:
+            answer = client.describe_consumer_groups([group], request_timeout=self._timeout)[group].result(timeout=self._timeout)
+        except (KafkaException, TimeoutError):
+            return None  # unknown is an answer here
+        return frozenset(
+            Partition(row.topic, row.partition)
+            for member in answer.members
+            if member.assignment is not None
+            for row in member.assignment.topic_partitions
+        )
+
     def ends(self, partition: Partition) -> tuple[int, int, int]:
         """Return log start, last stable offset and high watermark; the stable one first, as the end moves on."""
         try:

@@ -20,6 +20,9 @@ class MemoryInspector:
     def topic_configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
         return {topic: dict(found.config) for topic in topics if (found := self._kafka.topic(topic)) is not None}
 
+    def assigned(self, group: str) -> frozenset[Partition] | None:
+        return frozenset(self._kafka.owners(group))
+
     def ends(self, partition: Partition) -> tuple[int, int, int]:
         return self._kafka.bounds(partition)
 

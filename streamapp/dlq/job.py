@@ -186,6 +186,10 @@ class ReplayJob:
         self._sender.open()
         self._log.catch_up()
         self._require_free()
+        for letter in self._work.earlier:  # answered since it was selected, perhaps
+            row = self._log.resolution(letter.id)
+            if row is not None and row.status is not Status.REPLAYING:
+                self._answered(letter.id, row)
         self._stale_lock = self._log.lock(self.row.dlq)
         self._commit([])
         self._has_lock = True

@@ -99,12 +99,14 @@ class Writing:
             log.catch_up()
             asked = Take(state=TakeState.ASKED, at=self._now(), by=self._operator)
             self._write([(place, asked)])
-            deadline = Deadline.after(answer_within)
+            deadline, is_heard = Deadline.after(answer_within), False
             while not deadline.passed:
-                log.poll(deadline.slice(0.2))
-                row = log.take(place)
-                if row is not None and row.state is not TakeState.ASKED and row.at >= asked.at:
-                    return row.state
+                for name, row in log.poll(deadline.slice(0.2)):
+                    if name != place or not isinstance(row, Take):
+                        continue
+                    if row.state is not TakeState.ASKED and is_heard:
+                        return row.state
+                    is_heard = is_heard or row == asked  # an answer before that is one to an earlier request
             key, _ = encode(place, asked)
             self._send([(self._topic, None, key, 0, 0, [])])
             return None

@@ -5,20 +5,22 @@ On the Kafka in memory: the same job on a broker is in tests/integration/dead_le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
 
+from streamapp import faults
 from streamapp.dlq.candidate import Candidate
 from streamapp.dlq.copies import Target
 from streamapp.dlq.guards import GuardRefused, Owner
 from streamapp.dlq.job import Ended, Pace
 from streamapp.dlq.sender import Superseded
 from streamapp.errors import CommitRefused, DeliveryFailed, OutcomeUnknown, ProducerFenced
+from streamapp.faults import FaultPoint
 from streamapp.pipeline.resolution import JobState, Resolution, Status
-from streamapp.records import Partition
-from streamapp.testing.memory_kafka import Call, Fault, ProcessDied
+from streamapp.records import Outgoing, Partition
+from streamapp.testing.memory_kafka import Call, Fault, ProcessDied, Refused
 from tests.support.replays import DLQ, Replays, letter
 
 LETTERS = [letter(offset, b"k%d" % offset, partition=offset % 2) for offset in range(250)]
@@ -93,10 +95,21 @@ def test_a_transaction_that_fails_is_sent_again_by_a_new_producer(error: Excepti
     assert sorted(replays.copies()) == IDS
 
 
-def test_a_late_request_meets_a_new_producer() -> None:
+def test_a_late_request_meets_a_new_producer(monkeypatch: pytest.MonkeyPatch) -> None:
     replays = Replays()
     replays.host().fail(Call.COMMIT, Fault(), Fault(is_late=True))
+    refused: list[Refused] = []
+
+    def arrives(point: FaultPoint) -> None:
+        if point is FaultPoint.REPLAY_BEFORE_COMMIT and replays.host().strays and len(replays.copies()) == 100:
+            try:
+                replays.host().strays.pop()()
+            except Refused as told:
+                refused.append(told)
+
+    monkeypatch.setattr(faults, "hook", arrives)
     assert replays.run(LETTERS).sent == 250
+    assert len(refused) == 1  # it would have ended the next transaction before its time
     assert sorted(replays.copies()) == IDS
 
 
@@ -106,9 +119,11 @@ def test_a_late_request_meets_a_new_producer() -> None:
 def test_a_live_jobs_lock_refuses_before_it_is_fenced() -> None:
     replays = Replays()
     replays.lock("eva@elsewhere/9", age=59)
+    replays.host().fail(Call.INIT, Fault())  # so that it is seen
     with pytest.raises(GuardRefused, match="eva@elsewhere/9"):
         replays.run(LETTERS)
     assert replays.copies() == []
+    assert Call.INIT not in replays.host().struck  # it would have fenced the other
 
 
 def test_a_job_that_slept_past_its_lock_is_fenced_and_stops() -> None:
@@ -202,11 +217,39 @@ def test_without_waiting_the_rows_say_that_it_is_under_way() -> None:
 
 def test_an_answer_to_an_earlier_copy_is_none_to_this_one() -> None:
     replays = Replays(verdict=lambda _: None)
-    again = letter(0, replays=1, status=Status.REOPENED)
-    job = replays.job([again])
-    replays.clock.now += 1
+    job = replays.job([letter(0)])
+    send = job._sender.send
+
+    def behind_an_answer(records: Sequence[Outgoing], *, arrived: Callable[[], bool]) -> None:
+        if len(records) > 2 and not replays.copies():  # read only behind our own row
+            replays.write(letter(0).id, Resolution(status=Status.REOPENED, at=datetime(2026, 1, 1, tzinfo=UTC), by="w-1"))
+        send(records, arrived=arrived)
+
+    job._sender.send = behind_an_answer  # type: ignore[method-assign]
     result = job.run()
-    assert result.ended is Ended.UNANSWERED  # and not `reopened`, which its row said before
+    assert (result.ended, result.reopened) == (Ended.UNANSWERED, [])
+
+
+def test_an_answer_that_came_before_a_resumed_job_began_is_one() -> None:
+    replays = Replays(verdict=lambda _: None)
+    replays.run(LETTERS[:2], pace=Pace(rate=None, wait=False))
+    earlier = replays.again(LETTERS[:2])
+    for each, status in zip(earlier, (Status.RESOLVED, Status.REOPENED), strict=True):
+        replays.write(each.id, Resolution(status=status, at=datetime(2026, 1, 1, tzinfo=UTC), by="w-1"))
+    result = replays.run([], earlier=earlier)
+    assert (result.ended, result.resolved, result.reopened) == (Ended.DONE, 1, [earlier[1].id])
+
+
+def test_the_time_without_an_answer_counts_from_the_first_copy_that_has_none() -> None:
+    asked: set[str] = set()
+
+    def at_the_second_look(which: str) -> Status | None:
+        is_first = which not in asked
+        asked.add(which)
+        return None if is_first else Status.RESOLVED
+
+    result = Replays(verdict=at_the_second_look).run(LETTERS[:3], pace=Pace(rate=1 / 200))
+    assert (result.ended, result.resolved) == (Ended.DONE, 3)
 
 
 def test_copies_to_another_topic_are_resolved_at_once() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +14,11 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streamapp.pipeline.resolution import Resolution, Status, Take, TakeState
+from tests.support.kafka_records import Rec
 from tests.support.replay_rig import REPLAY_OF, PlayedWorker, ReplayRig, documents, once
+from tests.support.topic_reader import read_topics
 from tests.support.topics import PATIENCE
+from tests.support.workers import FAUST
 
 
 def place(letter_id: str) -> str:
@@ -48,9 +54,18 @@ def test_nothing_is_sent_before_execute_and_then_each_is_sent_and_resolved(rig: 
     assert again.exit_code == 4, again.output
 
 
-def rig_source(rig: ReplayRig):  # type: ignore[no-untyped-def]
-    from tests.support.topic_reader import read_topics
+def test_faust_is_the_other_door(rig: ReplayRig) -> None:
+    rig.bury(1)
+    result = subprocess.run(
+        [str(FAUST), "-A", rig.module, "dlq", "replay", "--all"],
+        cwd=rig.home, env={**os.environ, **rig.env}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout.partition("\n")[0]) == (0, "PREVIEW, nothing is sent; --execute sends."), (
+        result.stderr
+    )
 
+
+def rig_source(rig: ReplayRig) -> list[Rec]:
     return [record for lane in read_topics(rig.bootstrap, [rig.source])[rig.source].values() for record in lane]
 
 
@@ -90,7 +105,7 @@ def test_wrong_options_are_exit_2(rig_of_two: ReplayRig, arguments: tuple[str, .
 
 
 @pytest.fixture(scope="module")
-def rig_of_two(bootstrap: str, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+def rig_of_two(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayRig]:
     """One for all that nothing is written to."""
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("two")

@@ -100,7 +100,37 @@ def test_the_screen_of_a_preview() -> None:
         "guards      1 replayed before, limit 3; pace 100/s: under 1 s",
     ]
     assert {name: len(orders.kafka.records(name, 0)) for name in before} == before
-    assert document(plan)["matched"] == 6
+
+
+def test_the_document_of_a_preview() -> None:
+    orders = Orders()
+    ids = [orders.fails(0, b"a"), orders.fails(0, b"b"), orders.fails(1, b"c"), orders.fails(1, b"d")]
+    orders.kafka.feed("orders", 0, b"{}", key=b"a")
+    orders.row(ids[2], Status.REOPENED, replays=3)
+    orders.row(ids[3], Status.REPLAYING, replays=1)
+    orders.groups = {"billing": {Partition("orders", 0): 0}}
+    assert document(orders.plan()) == {
+        "kind": "preview",
+        "dlq": "orders-dlq",
+        "at": "2026-11-18T11:06:40Z",
+        "target": "source",
+        "topics": ["orders"],
+        "ends": {"0": 2, "1": 2},
+        "unresolved": 4,
+        "matched": 4,
+        "send": 2,
+        "stale": [ids[0]],
+        "unchecked": 0,
+        "superseded": 0,
+        "parked": 1,
+        "under_way": 1,
+        "settled": 0,
+        "left": 0,
+        "refused": {},
+        "other_groups": [{"topic": "orders", "group": "billing", "lag": 3}],
+        "older_than_retention": 0,
+        "not_covered_by_dedupe": 0,
+    }
 
 
 def fingerprint_of(orders: Orders) -> str:

@@ -25,6 +25,9 @@ class FaultPoint(StrEnum):
     ABORT_BEFORE_REWIND = "abort-before-rewind"
     ABORT_AFTER_REWIND = "abort-after-rewind"
     IN_PRODUCER_REBUILD = "in-producer-rebuild"
+    REPLAY_BEFORE_COMMIT = "replay-before-commit"
+    """In the job that replays dead letters, as the next: copies and rows are at the broker, their transaction is open."""
+    REPLAY_AFTER_COMMIT = "replay-after-commit"
 
 
 hook: Callable[[FaultPoint], None] | None = None

@@ -1,0 +1,7 @@
+"""The rig of the dead-letter commands."""
+
+from __future__ import annotations
+
+from tests.support.replay_rig import rig
+
+__all__ = ["rig"]

@@ -85,11 +85,15 @@ class Event(faust.Event):
     @property
     def idempotency_key(self) -> str:
         """What names this record for ever: `topic-partition-offset`, of the first failure where it is a replayed dead letter.
-        Give it to what lies outside Kafka, so that a retry is seen as one; append `-n` for the n-th effect of one record.
+        Give it to what lies outside Kafka, so that a retry is seen as one; `idempotency_key_of` where a record has several effects.
         """
         message = self.message
         place = _first_failure(message.headers) or Position(message.topic, message.partition, message.offset)
         return f"{place.topic}-{place.partition}-{place.offset}"
+
+    def idempotency_key_of(self, effect: int) -> str:
+        """Return the name of the record's n-th effect outside Kafka: `topic-partition-offset-n`."""
+        return f"{self.idempotency_key}-{effect}"
 
     def __call__(self) -> Event:
         # faust.current_event() calls what stands in its context variable.

@@ -152,7 +152,10 @@ def _short(digest: str | None) -> str:
 
 
 class Progress:
-    """Counts, rate and time left of a long reading, on stderr: a bar on a terminal, else a line now and then. A context manager."""
+    """Counts, rate and time left of a long reading, on stderr: a bar on a terminal, else a line now and then. A context manager.
+
+    The bar is there from `begin` to `end` only: what a command prints in between would stand behind it in its line.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -173,6 +176,7 @@ class Progress:
         self._what, self._done, self._total = what, 0, total
         self._began = self._said = time.monotonic()
         if self._console.is_terminal:
+            self._bar.start()
             self._task = self._bar.add_task(what, total=total or None, rate="")
 
     def advance(self, count: int) -> None:
@@ -187,6 +191,7 @@ class Progress:
     def end(self) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
+            self._bar.stop()
             self._task = None
 
     @property
@@ -195,13 +200,10 @@ class Progress:
         return self._done / passed if passed > 0 else 0.0
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
+        self.end()
 
 
 __all__ = ["Progress", "duration", "show"]

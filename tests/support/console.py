@@ -30,10 +30,13 @@ COLUMNS: Final = 160
 """Of the terminal: as wide as the pages' widest lines."""
 
 _EXIT: Final = re.compile(r"\(exit (\d+)\)")
-_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_PARTS: Final = re.compile(
+    r"\x1b\[(?P<up>\d*)A|\x1b\[(?P<erase>[02]?)K|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|(?P<letter>.)",
+    re.DOTALL,
+)
+"""What a program writes to a terminal: cursor up, erase in the line, what else there is of escapes, or a character."""
 _SHAPES: Final = (
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
-    r"\d\d:\d\d:\d\d(?:\.\d+)?Z",
+    r"(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d(?:\.\d+)?Z",  # a time of another day is told with its date
     r"(?:\d+(?:\.\d+)?(?:ms|[dhms])){1,2}",
 )
 _VOLATILE: Final = re.compile("|".join(rf"\b(?:{shape})\b" for shape in _SHAPES))
@@ -172,6 +175,23 @@ class Terminal:
 
 
 def as_it_stands(text: str) -> tuple[str, ...]:
-    """Return the lines as they stand on the screen: without escapes, and of a line written over the last state only."""
-    lines = _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")
-    return tuple(line.rstrip("\r").rpartition("\r")[2].rstrip() for line in (lines if lines[-1] else lines[:-1]))
+    """Return the lines that a screen shows in the end: a progress bar is gone, and of a line written over the last state is left."""
+    screen: list[list[str]] = [[]]
+    row = column = 0
+    for part in _PARTS.finditer(text):
+        if part["up"] is not None:
+            row = max(0, row - int(part["up"] or 1))
+        elif part["erase"] is not None:
+            del screen[row][0 if part["erase"] == "2" else column :]
+        elif part["letter"] == "\n":
+            row += 1
+            screen += [[] for _ in range(row + 1 - len(screen))]
+        elif part["letter"] == "\r":
+            column = 0
+        elif part["letter"] is not None:
+            line = screen[row]
+            line += " " * (column + 1 - len(line))
+            line[column] = part["letter"]
+            column += 1
+    lines = ["".join(line).rstrip() for line in screen]
+    return tuple(lines if lines[-1] else lines[:-1])

@@ -50,6 +50,7 @@ def test_a_block_that_begins_with_output_is_refused() -> None:
         ("oldest 4s", "oldest 0.4s"),
         ("at 2026-11-23T06:01:09.114Z", "at 2027-01-02T16:31:49Z"),
         ("up to 08:20:02Z", "up to 09:00:00Z"),
+        ("last failed 08:20:02Z", "last failed 2026-11-23T08:20:02.114Z"),
         ("worker … version …", "worker w-1 version 1.4.0"),
         ("… resolved", "10 resolved"),
         ("(a+b) [c]", "(a+b) [c]"),
@@ -102,6 +103,9 @@ def test_an_exit_code_that_the_page_does_not_tell_is_found() -> None:
 
 def test_a_screen_is_read_as_it_stands_in_the_end() -> None:
     assert as_it_stands("\x1b[1mID\x1b[0m  AGE\r\nsent 1\rsent 10\r\n\r\nlast") == ("ID  AGE", "sent 10", "", "last")
+    assert as_it_stands("reading 0/27\r\nof two\x1b[1A\r\x1b[2Kdone\r\n\x1b[2K") == ("done",)
+    assert as_it_stands("\x1b[?25lreading 27/27\r\x1b[2K\x1b[?25h\x1b]0;title\x07ID\r\n") == ("ID",)
+    assert as_it_stands("sent 10\rsent\x1b[K\r\n") == ("sent",)
 
 
 def test_a_command_runs_on_a_terminal_in_its_folder(tmp_path: Path) -> None:

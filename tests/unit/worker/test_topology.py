@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamapp import StreamApp
+from streamapp import Breaker, StreamApp
 from streamapp.errors import ConfigurationError, TopologyInvalid, Unsupported
 from streamapp.pipeline.retry import Retry
 from streamapp.worker.topology import Declared, describe
@@ -217,3 +217,24 @@ async def test_a_table_of_a_topic_that_no_agent_reads_is_refused(app: StreamApp)
 
     with pytest.raises(TopologyInvalid, match="table sums: no agent reads returns"):
         await describe(app)
+
+
+async def test_an_agents_breaker_is_its_own_or_the_settings() -> None:
+    app = StreamApp("breakers", breaker_transient=7, breaker_probe_interval=2.0)
+
+    @app.agent(app.topic("a"), name="plain")
+    async def plain(stream: Any) -> None: ...
+
+    @app.agent(app.topic("b"), name="own", breaker=Breaker(enabled=False))
+    async def own(stream: Any) -> None: ...
+
+    agents = {agent.name: agent for agent in (await describe(app)).agents}
+    assert agents["plain"].breaker == Breaker(transient=7, probe_interval=2.0)
+    assert agents["own"].breaker == Breaker(enabled=False)
+
+
+def test_a_breaker_of_an_agent_that_stops_is_refused(app: StreamApp) -> None:
+    with pytest.raises(ConfigurationError, match="never dead-letters"):
+
+        @app.agent(app.topic("sales"), name="stopping", on_error="stop", breaker=Breaker())
+        async def stopping(stream: Any) -> None: ...

@@ -143,6 +143,7 @@ class Letters:
                 if lane.number == number:
                     lane.unpause(reason)
                     engine.wake_line(lane.line)
+                    engine.drained(lane)  # the letter's record may have been the last
 
     @staticmethod
     def _say_written(inlet: Inlet, offset: int, verdict: Condemned) -> None:

@@ -190,7 +190,12 @@ class Cluster:
                 **(declared.config if declared is not None else {}),
             }
             partitions = (declared.partitions if declared is not None else None) or max(counts[topic] for topic in topics)
-            self._create(admin, counts, dlq, partitions, config, declared.replicas if declared is not None else None, deadline)
+            replicas = declared.replicas if declared is not None else None
+            try:
+                self._create(admin, counts, dlq, partitions, config, replicas, deadline)
+            except TopologyInvalid as refused:
+                # A record that failed for good would have nowhere to go, and its partition would stand.
+                raise TopologyInvalid(f"D01: the dead-letter {refused}") from refused
 
     def _create_changelogs(self, admin: Admin, counts: dict[str, int], tables: Sequence[TableSpec], deadline: Deadline) -> None:
         for table in tables:

@@ -130,7 +130,6 @@ def reader(bootstrap: str) -> Iterator[Reader]:
         delete_topics(bootstrap, topics_of_the_app(bootstrap))
 
 
-@pytest.mark.skipif("dlq" not in main.commands, reason="streamapp dlq is not there yet")
 @pytest.mark.timeout(300)
 def test_the_page_is_followed_from_the_warning_to_the_end(reader: Reader) -> None:
     reader.follow(text_of(PAGE))

@@ -76,8 +76,7 @@ def _play(scenario: Scenario, screen: Screen, *, keep: bool) -> int:
         screen.fact(f"next commit on its partitions after {took}")
         _draw(scenario, bars, scenario.finish())
         bars.show(scenario.feeder.delivered, scenario.processed() or bars.done)
-    if mending.is_there():
-        mending.play(screen, scenario.bootstrap, APP)
+    mending.play(screen, scenario.bootstrap, APP)
     if not keep:
         screen.step("Stop both workers with SIGTERM")
         scenario.stop_workers()

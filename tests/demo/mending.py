@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from streamapp import read_dead_letter
-from streamapp.cli import main as streamapp
 from tests.demo.screen import WIDTH, Screen
 from tests.support.console import Terminal
 from tests.support.kafka_records import Headers, Lanes, Rec
@@ -30,11 +29,6 @@ class Letter:
     id: str
     fingerprint: str
     order_id: str
-
-
-def is_there() -> bool:
-    """Whether this streamapp has the commands."""
-    return "dlq" in streamapp.commands
 
 
 def quantity_as_number(key: bytes | None, value: bytes | None, headers: Headers) -> tuple[bytes | None, bytes, Headers] | None:

@@ -187,3 +187,13 @@ async def test_without_transactions_it_waits_as_well() -> None:
         assert set(bench.broker.values("dlq")) == {b"bad"}
         letter = next(record for each in bench.broker.transactions for record in each.records if record[0] == "dlq")
         assert read_dead_letter(letter[5]) is not None
+
+
+async def test_the_tail_of_commit_markers_behind_its_record_is_committed_away() -> None:
+    async with running(Agent().spec(), broker=closed()) as bench:
+        bench.broker.feed("in", 0, b"a", b"bad")
+        bench.broker.marker("in", 0)
+        await bench.until(lambda: bench.engine.counters()["aborts"] >= 2)
+        bench.broker.unwritable.clear()
+        await bench.caught_up()
+        assert bench.broker.committed("in", 0) == 3

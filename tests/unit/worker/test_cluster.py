@@ -354,3 +354,12 @@ def test_what_a_later_look_finds_is_seen_by_who_holds_the_first() -> None:
     assert first.dlq_partitions == {"returns-dlq": 3}
     assert (had_status, first.has_status) == (False, True)
     assert first.changelog_ids == {"shop-sums-changelog": "id of shop-sums-changelog"}
+
+
+@pytest.mark.parametrize("forbidden", [True, False], ids=["no right", "not allowed"])
+def test_a_missing_dead_letter_topic_that_cannot_be_created_refuses_the_start(forbidden: bool) -> None:
+    admin = FakeAdmin({"sales": 2})
+    admin.refuses = {"sales-dlq"} if forbidden else set()
+    with pytest.raises(TopologyInvalid, match=r"^D01: the dead-letter topic sales-dlq ") as refused:
+        fit(admin, [agent("sales", dlq="sales-dlq")], topic_allow_declare=forbidden)
+    assert ("cannot be created" if forbidden else "create it with 2 partitions") in str(refused.value)

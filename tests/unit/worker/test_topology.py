@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamapp import StreamApp
+from streamapp import Breaker, StreamApp
 from streamapp.errors import ConfigurationError, TopologyInvalid, Unsupported
 from streamapp.pipeline.retry import Retry
 from streamapp.worker.topology import Declared, describe
@@ -251,3 +251,24 @@ def test_blocked_keys_and_records_that_overlap_exclude_each_other(app: StreamApp
 
         @app.agent("sales", on_error="block_key", concurrency=3)
         async def agent(stream: Any) -> None: ...
+
+
+async def test_an_agents_breaker_is_its_own_or_the_settings() -> None:
+    app = StreamApp("breakers", breaker_transient=7, breaker_probe_interval=2.0)
+
+    @app.agent(app.topic("a"), name="plain")
+    async def plain(stream: Any) -> None: ...
+
+    @app.agent(app.topic("b"), name="own", breaker=Breaker(enabled=False))
+    async def own(stream: Any) -> None: ...
+
+    agents = {agent.name: agent for agent in (await describe(app)).agents}
+    assert agents["plain"].breaker == Breaker(transient=7, probe_interval=2.0)
+    assert agents["own"].breaker == Breaker(enabled=False)
+
+
+def test_a_breaker_of_an_agent_that_stops_is_refused(app: StreamApp) -> None:
+    with pytest.raises(ConfigurationError, match="never dead-letters"):
+
+        @app.agent(app.topic("sales"), name="stopping", on_error="stop", breaker=Breaker())
+        async def stopping(stream: Any) -> None: ...

@@ -37,7 +37,7 @@ async def test_the_open_unit_is_aborted_and_the_partitions_come_back(rig: Engine
     rig.make()
     rig.feed(orders(20))
     held = asyncio.Event()
-    worker = rig.worker(commit_interval=5.0)
+    worker = rig.worker(commit_interval=5.0, isolate_after=0)
 
     def hold(value: dict[str, Any], cursor: Cursor) -> Any:
         return held.wait() if value["i"] == 19 else None

@@ -17,7 +17,6 @@ from typing import Final
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from streamapp.cli import main
 from tests.support.console import Step, Terminal, body_of, difference, steps
 from tests.support.documents import Block, blocks, text_of
 from tests.support.ledger import DEMAND, DLQ, ORDERS, TOPICS

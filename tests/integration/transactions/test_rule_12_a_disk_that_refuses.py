@@ -130,7 +130,9 @@ async def test_a_line_whose_disk_stays_full_does_not_hold_up_the_others(rig: Eng
 async def test_a_batch_of_an_earlier_assignment_is_not_written_over_a_later_owners_work(rig: EngineRig) -> None:
     rig.make(partitions=2)
     rig.feed([{"i": i, "k": "0"} for i in range(4)])
-    worker = await rig.start(session_timeout=3.0, isolate_after=0)  # no start is counted, which a commit that stands would hold up
+    worker = await rig.start(
+        session_timeout=3.0, isolate_after=0
+    )  # no start is counted, which a commit that stands would hold up
     await rig.caught_up()
     counted: list[int] = []
     worker.before = lambda value, cursor: counted.append(value["i"])

@@ -94,7 +94,8 @@ class Letters:
         for (inlet, offset), verdict in sent.items():
             if first.get(inlet.lane) == offset:
                 self._suspect(inlet, offset, verdict, cause)
-            elif verdict.tries is not None:  # judged by them, when it is read again
+            elif verdict.tries is not None and Place(inlet.stage, offset) not in inlet.lane.condemned:
+                # Judged by them, when it is called again; what is condemned is not called, and has its own.
                 inlet.retries[offset] = verdict.tries
                 inlet.attentive = True
 

@@ -51,7 +51,7 @@ class Letters:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def sent(self, inlet: Inlet, offset: int, verdict: Condemned) -> None:
-        """The letter of the record at `offset` is about to join the open unit."""
+        """The letter of the record at `offset` joins the open unit; without a reason, what it did after failed attempts does."""
         self._sent[inlet, offset] = verdict
 
     def wait(self, inlet: Inlet, offset: int, verdict: Condemned) -> None:
@@ -83,8 +83,8 @@ class Letters:
         suspicious = suspicious and not unknown and not getattr(cause, "fenced", False) and not getattr(cause, "for_good", False)
         undelivered = {lane: upto for unit in units if not unit.delivered for lane, upto in unit.lanes.items()}
         first: dict[Lane, int] = {}
-        for inlet, offset in sent:
-            if suspicious and offset < undelivered.get(inlet.lane, 0):
+        for (inlet, offset), verdict in sent.items():
+            if verdict.reason is not None and suspicious and offset < undelivered.get(inlet.lane, 0):
                 first[inlet.lane] = min(offset, first.get(inlet.lane, offset))
         self._loop.call_soon_threadsafe(self._keep, sent, first, cause)
 
@@ -94,7 +94,8 @@ class Letters:
         for (inlet, offset), verdict in sent.items():
             if first.get(inlet.lane) == offset:
                 self._suspect(inlet, offset, verdict, cause)
-            elif verdict.tries is not None:  # judged by them, when it is read again
+            elif verdict.tries is not None and Place(inlet.stage, offset) not in inlet.lane.condemned:
+                # Judged by them, when it is called again; what is condemned is not called, and has its own.
                 inlet.retries[offset] = verdict.tries
                 inlet.attentive = True
 

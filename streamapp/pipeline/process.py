@@ -305,7 +305,12 @@ class AgentRun:
 
     def forget_retries(self, inlet: Inlet, savepoint: Savepoint) -> None:
         """The record is done: its attempts no longer count, unless its outputs are refused."""
-        savepoint.tries = inlet.retries.pop(cast("int", savepoint.record.offset()), None)
+        offset = cast("int", savepoint.record.offset())
+        savepoint.tries = tries = inlet.retries.pop(offset, None)
+        if tries is not None:
+            self.engine.letters.sent(
+                inlet, offset, Condemned(None, tries)
+            )  # no letter, but its attempts count on if its unit is dropped
         if self.breakers is not None:
             self.breakers.done(inlet, savepoint)
         inlet.attentive = bool(inlet.retries) or (inlet.breaker is not None and inlet.breaker.listens)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Final, Protocol, cast
 
 from streamapp.clock import Clock, SystemClock
-from streamapp.errors import BrokerUnreachable
+from streamapp.errors import BrokerUnreachable, ConfigurationError
 from streamapp.events import Event, log_event
 from streamapp.pipeline import resolution
 from streamapp.pipeline.dead_letter import id_of, parse_id
@@ -134,6 +134,8 @@ class StatusFollower:
                 except BrokerUnreachable as failure:
                     log_event(log, logging.WARNING, Event.BROKER_UNREACHABLE, f"following dead letters: {failure}")
                     self._start_over()
+                except ConfigurationError:
+                    return  # the client refuses its options, as the sources' did: that ends the worker, and says so
                 except Exception:  # the thread's edge: the worker goes on without counts rather than not at all
                     log.exception("following dead letters failed; trying on")
                     self._start_over()

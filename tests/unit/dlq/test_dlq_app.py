@@ -47,6 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "shop_with_letters.py").write_text(APP.format(broker=NOWHERE))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("streamapp.project_app._made", [])  # another test of this process may have made the project's app
     yield tmp_path
     sys.modules.pop("shop_with_letters", None)
 

@@ -44,6 +44,10 @@ class Turn:
         """No time, so that no mark expires that a record which waited may yet need."""
         return 0, -1
 
+    def offset(self) -> int:
+        """No record's, for who asks what is at the head."""
+        return -1
+
 
 class Blocks:
     """The blocked keys of one lane, as of its last record; the table has the same."""

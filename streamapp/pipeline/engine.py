@@ -397,7 +397,7 @@ class Engine:
         for lane in line.lanes:
             for inlet in lane.inlets:
                 if inlet.queue:
-                    inlet.agent.offer(inlet, 1)
+                    inlet.agent.offer(inlet, 1 if lane.exclusive else len(inlet.queue))
             self.drained(lane)
 
     def fitted_retry(self, spec: AgentSpec) -> Retry:

@@ -264,7 +264,7 @@ def once(ids: Sequence[str]) -> Counter[str]:
 
 
 @pytest.fixture
-def rig(bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayRig]:
+def replay_rig(bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayRig]:
     """The app on the shared broker."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.replay_rig import rig
+from tests.support.replay_rig import replay_rig
 
-__all__ = ["rig"]
+__all__ = ["replay_rig"]

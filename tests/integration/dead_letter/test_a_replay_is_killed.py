@@ -15,37 +15,37 @@ LETTERS = 250
 
 
 @pytest.mark.parametrize(("crash_at", "sent"), [("replay-before-commit:3", 100), ("replay-after-commit:3", 200)])
-def test_killed_midway_and_resumed_it_has_sent_each_letter_once(rig: ReplayRig, crash_at: str, sent: int) -> None:
-    ids = rig.bury(LETTERS)
-    name = replay_killed_midway(rig, "--all", "--rate", "none", "--no-wait", crash_at=crash_at)
-    result = rig.dlq_command("replay", "--resume", name, "--execute", "--rate", "none")
+def test_killed_midway_and_resumed_it_has_sent_each_letter_once(replay_rig: ReplayRig, crash_at: str, sent: int) -> None:
+    ids = replay_rig.bury(LETTERS)
+    name = replay_killed_midway(replay_rig, "--all", "--rate", "none", "--no-wait", crash_at=crash_at)
+    result = replay_rig.dlq_command("replay", "--resume", name, "--execute", "--rate", "none")
     assert result.exit_code == 0, result.output
     assert f"{LETTERS - sent} sent" in result.output
-    assert rig.copied() == once(ids)
-    assert rig.statuses() == {"replaying": LETTERS}
-    job = rig.jobs()[name]
+    assert replay_rig.copied() == once(ids)
+    assert replay_rig.statuses() == {"replaying": LETTERS}
+    job = replay_rig.jobs()[name]
     assert (job.state, job.sent) == (JobState.FINISHED, LETTERS)
-    assert rig.lock() is None
+    assert replay_rig.lock() is None
 
 
-def test_of_two_at_once_the_second_is_refused_and_a_stale_one_is_fenced(rig: ReplayRig) -> None:
-    ids = rig.bury(LETTERS)
-    sleeper = rig.start(
+def test_of_two_at_once_the_second_is_refused_and_a_stale_one_is_fenced(replay_rig: ReplayRig) -> None:
+    ids = replay_rig.bury(LETTERS)
+    sleeper = replay_rig.start(
         "replay", "--all", "--rate", "none", "--no-wait", "--execute", STREAMAPP_TEST_CRASH_AT="replay-after-commit:2=stop"
     )
     wait_until_stopped(sleeper)
-    refused = rig.dlq_command("replay", "--all", "--execute", "--no-wait")
+    refused = replay_rig.dlq_command("replay", "--all", "--execute", "--no-wait")
     assert refused.exit_code == 5, refused.output
     assert "is being replayed by" in refused.output
 
-    lock = rig.lock()
+    lock = replay_rig.lock()
     assert lock is not None
-    rig.write(rig.dlq, Lock(job=lock.job, owner=lock.owner, beat=datetime.now(UTC) - timedelta(seconds=60)))
-    second = rig.dlq_command("replay", "--all", "--execute", "--no-wait", "--rate", "none")
+    replay_rig.write(replay_rig.dlq, Lock(job=lock.job, owner=lock.owner, beat=datetime.now(UTC) - timedelta(seconds=60)))
+    second = replay_rig.dlq_command("replay", "--all", "--execute", "--no-wait", "--rate", "none")
     assert second.exit_code == 1, second.output
     assert "100 left out: sent before and not answered" in second.output
     sleeper.send_signal(signal.SIGCONT)
     said, _ = sleeper.communicate(timeout=60)
     assert sleeper.returncode == 5, said
     assert "another job replays this dead-letter topic now" in said
-    assert rig.copied() == once(ids)
+    assert replay_rig.copied() == once(ids)

@@ -24,7 +24,7 @@ async def test_the_owner_takes_it_and_answers_and_an_owner_elsewhere_is_not_wait
     worker.before = refuse
     worker.agents = [counting(worker, on_error="stop")]
     await worker.start()
-    await worker.until(lambda: bool(rig.events("lane_stalled")) and worker.committed(1) == 4, "one stands, the other is done")
+    await worker.until(lambda: bool(rig.events("lane_stopped")) and worker.committed(1) == 4, "one stands, the other is done")
     await worker.until(lambda: worker.follows, "the rows of before the start are read")
     ask_to_take(rig, f"{job.source}/1/2")
     ask_to_take(rig, early)

@@ -35,3 +35,26 @@ async def test_units_are_committed_while_a_call_is_in_hand(concurrency: int) -> 
         answered.set()
         await bench.caught_up()
         assert [value for value in bench.broker.values("out") if not (value or b"").isdigit()] == [b"before", b"slow", b"behind"]
+
+
+async def test_all_that_may_overlap_overlaps_again_behind_a_pause() -> None:
+    """Else one actor works alone until more records are fetched."""
+    at_once, most = 0, 0
+
+    async def body(value: bytes) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.001)
+        at_once -= 1
+        emit(value)
+
+    async with running(agent(each(body), concurrency=5)) as bench:
+        (lane,) = bench.engine.group.lanes.values()
+        lane.pause("the test")
+        bench.broker.feed("in", 0, *[b"%d" % number for number in range(20)])
+        await bench.until(lambda: lane.waiting == 20)
+        lane.unpause("the test")
+        bench.engine.wake_line(lane.line)
+        await bench.caught_up()
+    assert most == 5

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
 
 import msgspec
 
+from streamapp.pipeline import held
 from streamapp.ports import LogReader
 from streamapp.records import Partition
-
-SUFFIX: Final = "-dlq-held"
-
-
-class _Blocked(msgspec.Struct, frozen=True):
-    """What of such a row is shown."""
-
-    head: str
-    since: int
-    offsets: list[int] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +26,6 @@ class BlockedKey:
     """Seconds since 1970."""
     head: str
     """The id of the dead letter that they wait for."""
-
-
-_decode_name: Final = msgspec.json.Decoder(tuple[str, str | int]).decode
-_decode_row: Final = msgspec.msgpack.Decoder(_Blocked).decode
 
 
 def read_blocked(reader: LogReader, app_id: str, agents: Iterable[str] | None) -> list[BlockedKey]:
@@ -69,7 +53,7 @@ def read_blocked(reader: LogReader, app_id: str, agents: Iterable[str] | None) -
 
 
 def _tables(partitions: Iterable[Partition], app_id: str, agents: Iterable[str] | None) -> dict[str, str]:
-    begin, end = f"{app_id}-", f"{SUFFIX}-changelog"
+    begin, end = f"{app_id}-", f"{held.HELD_SUFFIX}-changelog"
     there = {where.topic for where in partitions}
     names: Iterator[str] | Iterable[str] = (
         agents
@@ -81,19 +65,20 @@ def _tables(partitions: Iterable[Partition], app_id: str, agents: Iterable[str] 
 
 def _is_key(name: bytes) -> bool:
     try:
-        return isinstance(_decode_name(name)[1], str)
-    except msgspec.DecodeError:
+        return isinstance(held.read_name(name)[1], bytes)
+    except (msgspec.DecodeError, ValueError):
         return False
 
 
 def _row(agent: str, partition: int, name: bytes, value: bytes) -> BlockedKey | None:
     try:
-        topic, key = _decode_name(name)
-        row = _decode_row(value)
-        raw = b64decode(str(key), validate=True)
-    except (msgspec.DecodeError, binascii.Error):
+        topic, key = held.read_name(name)
+        row = held.read_blocked(value)
+    except (msgspec.DecodeError, ValueError):
         return None
-    return BlockedKey(agent, topic, partition, raw, len(row.offsets), row.since / 1000, row.head)
+    return (
+        None if isinstance(key, int) else BlockedKey(agent, topic, partition, key, len(row.offsets), row.since / 1000, row.head)
+    )
 
 
 __all__ = ["BlockedKey", "read_blocked"]

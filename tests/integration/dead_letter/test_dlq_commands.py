@@ -115,18 +115,24 @@ def test_an_app_that_does_not_load_can_still_be_read(dlq: Dlq, tmp_path: Path) -
 
 def test_following_ends_when_it_is_interrupted(job: OrderJob) -> None:
     outside = {name: value for name, value in os.environ.items() if not name.startswith("STREAMAPP_")}
+    # A process in the background may have been told to ignore the signal, and its children are, too.
+    *python, code = STREAMAPP
+    heeds = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {code}"
     with subprocess.Popen(
-        [*STREAMAPP, "dlq", "tail", "-f", "--json"],
+        [*python, heeds, "dlq", "tail", "-f", "--json"],
         cwd=ROOT,
         env={**outside, "STREAMAPP_BROKER": job.bootstrap, "STREAMAPP_APP_ID": job.app_id},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as following:
-        assert following.stdout is not None
-        assert len([following.stdout.readline() for _ in range(4)]) == 4
-        following.send_signal(signal.SIGINT)
-        _, said = following.communicate(timeout=60)
+        try:
+            assert following.stdout is not None
+            assert len([following.stdout.readline() for _ in range(4)]) == 4
+            following.send_signal(signal.SIGINT)
+            _, said = following.communicate(timeout=60)
+        finally:
+            following.kill()
     assert (following.returncode, said) == (130, "Interrupted.\n")
 
 

@@ -197,10 +197,18 @@ async def test_lives_without_progress_alone_blame_nobody(caplog: pytest.LogCaptu
 
 
 async def test_a_suspects_records_come_one_to_a_transaction_and_with_none_of_anybody_elses() -> None:
+    others: list[bytes] = []
+
     async def slow(value: bytes) -> None:
-        if value.startswith(b"0-"):
+        if value.startswith(b"1-"):
+            others.append(value)
+        else:
+            before = len(others)
             broker.feed("in", 1, b"1-a", b"1-b")
-            await asyncio.sleep(0.01)  # its work, in which others could do theirs
+            for _ in range(50):  # its work, in which others could do theirs
+                await asyncio.sleep(0.002)
+                if len(others) > before + 1:
+                    break
         emit(value)
 
     broker = FakeBroker()

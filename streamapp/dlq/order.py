@@ -11,15 +11,13 @@ from itertools import chain, zip_longest
 from typing import Final
 
 from streamapp.dlq.candidate import Candidate
-from streamapp.pipeline.dead_letter import PREFIX
+from streamapp.pipeline.dead_letter import REPLAY_OF
 from streamapp.records import Partition, Position, RawRecord
 
 READ_AT_MOST: Final = 1_000_000
 """Records of the sources that are read for overtakers."""
 READ_FOR: Final = 60.0
 """Seconds that this may take."""
-
-_REPLAY_OF: Final = f"{PREFIX}replay-of"
 
 
 def in_order(letters: Iterable[Candidate]) -> list[Candidate]:
@@ -101,7 +99,7 @@ class Overtaken:
 
 def _copied(record: RawRecord) -> str | None:
     for name, value in record.headers() or ():
-        if name == _REPLAY_OF and value is not None:
+        if name == REPLAY_OF and value is not None:
             return value.decode("utf-8", "replace")
     return None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from streamapp.pipeline.resolution import JOB, LOCK, TAKE, Entry, Job, Lock, Resolution, Row, Take, decode
+from streamapp.dlq.statuses import Statuses
+from streamapp.pipeline.resolution import Entry, Job, Lock, Resolution
 
 
 class KeyedRecord(Protocol):
@@ -28,7 +29,7 @@ class StatusLog:
 
     def __init__(self, reader: RowReader) -> None:
         self._reader = reader
-        self._rows: dict[str, Row] = {}
+        self._rows = Statuses()
 
     def poll(self, seconds: float) -> list[Entry]:
         """Return the rows that came within `seconds`, in order; the first ends the wait. Raises BrokerUnreachable."""
@@ -39,37 +40,20 @@ class StatusLog:
         return self._folded(self._reader.catch_up(stable=stable))
 
     def resolution(self, letter_id: str) -> Resolution | None:
-        row = self._rows.get(letter_id)
-        return row if isinstance(row, Resolution) else None
+        return self._rows.resolutions.get(letter_id)
 
     def job(self, name: str) -> Job | None:
-        row = self._rows.get(JOB + name)
-        return row if isinstance(row, Job) else None
+        return self._rows.jobs.get(name)
 
     def lock(self, dlq: str) -> Lock | None:
-        row = self._rows.get(LOCK + dlq)
-        return row if isinstance(row, Lock) else None
-
-    def take(self, place: str) -> Take | None:
-        row = self._rows.get(TAKE + place)
-        return row if isinstance(row, Take) else None
+        return self._rows.locks.get(dlq)
 
     def close(self) -> None:
         self._reader.close()
 
     def _folded(self, records: Iterable[KeyedRecord]) -> list[Entry]:
-        entries = []
-        for record in records:
-            key = record.key()
-            entry = decode(key, record.value())
-            if entry is None or key is None:
-                continue
-            if entry.row is None:
-                self._rows.pop(key.decode(), None)
-            else:
-                self._rows[key.decode()] = entry.row
-            entries.append(entry)
-        return entries
+        entries = (self._rows.apply(record.key(), record.value()) for record in records)
+        return [entry for entry in entries if entry is not None]
 
 
 __all__ = ["RowReader", "StatusLog"]

@@ -23,6 +23,7 @@ from streamapp.kafka.producer import KafkaProducer
 from streamapp.pipeline.resolution import Job, Resolution, Row, Status, Take, TakeState, encode, status_topic
 from streamapp.records import Outgoing, Partition
 from streamapp.settings import Settings
+from streamapp.worker.cluster import status_config
 
 ANSWER: Final = 10.0
 """Seconds that a worker has to answer a take."""
@@ -126,8 +127,7 @@ class Writing:
         admin, deadline = KafkaAdmin(client_config.admin(self._settings, "dlq")), Deadline.after(self._timeout)
         if admin.partition_counts([self._topic], deadline):
             return
-        kept = admin.topic_configs([dlq], deadline).get(dlq, {}).get("retention.ms", "-1") if dlq else "-1"
-        config = {"cleanup.policy": "compact,delete", "retention.ms": kept}
+        config = status_config([admin.topic_configs([dlq], deadline).get(dlq, {}) if dlq else {"retention.ms": "-1"}])
         admin.create(self._topic, 1, config, self._settings.topics.topic_replication_factor or -1, deadline)
 
     def _write(self, rows: Sequence[tuple[str, Row]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from streamapp.errors import AgentFailed, InvariantBroken
 from streamapp.events import Event, log_event
-from streamapp.pipeline.dead_letter import PREFIX
+from streamapp.pipeline.dead_letter import PREFIX, REPLAY_OF
 from streamapp.pipeline.held import (
     Blocked,
     HeldRecord,
@@ -22,7 +22,7 @@ from streamapp.pipeline.held import (
     read_record,
     record_name,
 )
-from streamapp.pipeline.lane import Entry, Inlet, Place, Standing
+from streamapp.pipeline.lane import Entry, Inlet, Place, Standing, record_of
 from streamapp.pipeline.retry import RetryState
 from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Headers, Outgoing, RawRecord
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ID: Final = f"{PREFIX}id"
-REPLAY_OF: Final = f"{PREFIX}replay-of"
 
 
 class Turn:
@@ -104,7 +103,7 @@ class Blocks:
 
     def waits(self, item: RawRecord | Entry) -> Blocked | None:
         """Return what blocks the record that comes next; None when it is to be processed now."""
-        record = item.record if isinstance(item, Entry) else item
+        record = record_of(item)
         if isinstance(record, HeldRecord):
             return None
         key = record.key()
@@ -226,12 +225,11 @@ class Blocks:
 
     def _stop(self, why: str) -> None:
         lane, agent = self._lane, self._holding.agent
-        item = self._inlet.queue[0]
-        offset = (item.record if isinstance(item, Entry) else item).offset()
+        offset = self._inlet.head_offset
         self._stopped = f"stopped at {offset} by {agent.name}: {why}"
         lane.pause(self._stopped)
-        state = self._inlet.retries.get(cast("int", offset)) or RetryState(started=agent.engine.clock.monotonic())
-        self._inlet.standing = Standing(cast("int", offset), state, AgentFailed(why), "handler", self._stopped)
+        state = self._inlet.retries.get(offset) or RetryState(started=agent.engine.clock.monotonic())
+        self._inlet.standing = Standing(offset, state, AgentFailed(why), "handler", self._stopped)
         log_event(
             log, logging.ERROR, Event.LANE_STOPPED,
             f"{lane}@{offset}: agent {agent.name} can hold no more, so its partition stands here: {why}; "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from streamapp.events import Event, log_event
 from streamapp.pipeline.breaker import Breaker, BreakerState
 from streamapp.pipeline.dead_letter import rfc3339, text_of
-from streamapp.pipeline.lane import Entry, Standing
+from streamapp.pipeline.lane import Standing
 from streamapp.pipeline.retry import FailureClass, RetryState, announced_outage
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ class Breakers:
 
     def lets_through(self, inlet: Inlet) -> bool:
         """Return whether the record at the inlet's head may be started though its lane is paused."""
-        return inlet.probe is not None and inlet.probe == _offset(inlet) and self._may_pass(inlet.lane)
+        return inlet.probe is not None and inlet.probe == inlet.head_offset and self._may_pass(inlet.lane)
 
     def _probe(self, inlet: Inlet, now: float) -> None:
-        offset = inlet.probe = _offset(inlet)
+        offset = inlet.probe = inlet.head_offset
         inlet.standing = None  # in hand, nobody may take it
         inlet.retries[offset] = replace(inlet.retries.get(offset) or RetryState(now), started=now, attempts=0)
         inlet.attentive = True
@@ -167,11 +167,6 @@ class Breakers:
             topic=lane.partition.topic, partition=lane.partition.number, agent=self._agent.name, duration_seconds=round(open_for, 3),
         )  # fmt: skip
         self._agent.engine.wake_line(lane.line)
-
-
-def _offset(inlet: Inlet) -> int:
-    head = inlet.queue[0]
-    return cast("int", (head.record if isinstance(head, Entry) else head).offset())
 
 
 __all__ = ["REASON", "Breakers"]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from streamapp.errors import DecodeFailed
-from streamapp.pipeline.lane import Entry, Inlet
-from streamapp.pipeline.replayed import REPLAY_OF
+from streamapp.pipeline.dead_letter import REPLAY_OF
+from streamapp.pipeline.lane import Entry, Inlet, record_of
 from streamapp.pipeline.savepoint import ALREADY_PROCESSED, Savepoint, current_savepoint
 from streamapp.records import RawRecord
 
@@ -135,12 +135,13 @@ class Cursor:
             return
         self.savepoint = None
         inlet: Inlet = self._inlet  # type: ignore[assignment]  # a savepoint has an inlet
-        for header in savepoint.record.headers() or ():  # 0.02 µs where there are none, as for most records
-            if header[0] == REPLAY_OF and not self._items:
-                self._answer(savepoint, (savepoint.record,))
-                break
         if self._items:
             self._answer(savepoint, self.records if getattr(savepoint, "is_batch", False) else (savepoint.record,))
+        else:
+            for header in savepoint.record.headers() or ():  # 0.02 µs where there are none, as for most records
+                if header[0] == REPLAY_OF:
+                    self._answer(savepoint, (savepoint.record,))
+                    break
         if savepoint.entry is None:
             kept = self._admission.admit(savepoint, savepoint.record.offset() + 1)  # type: ignore[operator]  # a record read has an offset
             if inlet.attentive:
@@ -183,7 +184,7 @@ class Cursor:
                     break
                 await self._wait(left)
                 continue
-            if inlet.lane.condemned and self.agent.condemned(inlet, _record_of(inlet.queue[0])) is not None:
+            if inlet.lane.condemned and self.agent.condemned(inlet, record_of(inlet.queue[0])) is not None:
                 break  # it gets its dead letter alone
             failure = self._add(inlet, savepoint)
             if failure is not None:
@@ -373,10 +374,6 @@ class Cursor:
             told = explain(failure, raw)
         told.__cause__ = failure
         return told
-
-
-def _record_of(item: RawRecord | Entry) -> RawRecord:
-    return item.record if isinstance(item, Entry) else item
 
 
 def _settle(waiter: asyncio.Future[None]) -> None:

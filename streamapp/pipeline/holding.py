@@ -15,7 +15,7 @@ from streamapp.errors import StateUnusable
 from streamapp.pipeline.blocks import Blocks
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.held import Blocked, HeldRecord, HoldLimits, encode_record, held_table
-from streamapp.pipeline.lane import Entry, Inlet, Lane
+from streamapp.pipeline.lane import Entry, Inlet, Lane, record_of
 from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Outgoing, RawRecord
 
@@ -119,7 +119,7 @@ class HoldingCursor(Cursor):
 
     def _hold(self, inlet: Inlet, blocks: Blocks, blocked: Blocked) -> None:
         item = inlet.queue[0]
-        row = encode_record(item.record if isinstance(item, Entry) else item)
+        row = encode_record(record_of(item))
         if (why := blocks.limit(blocked, row)) is not None and blocks.makes_way(why):
             return
         savepoint = self._enter(inlet, inlet.queue.popleft())

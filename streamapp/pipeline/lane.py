@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from streamapp.errors import InvariantBroken
 from streamapp.pipeline.suspects import NOTHING, Count, count_at, written
@@ -80,6 +80,10 @@ class Entry:
         """The index of the agent whose turn it is."""
         self.savepoints: list[Savepoint] = []
         self.done = False
+
+
+def record_of(item: RawRecord | Entry) -> RawRecord:
+    return item.record if isinstance(item, Entry) else item
 
 
 class Place(NamedTuple):
@@ -158,6 +162,11 @@ class Inlet:
         """None until a verdict, and for an agent without one."""
         self.probe: int | None = None
         """The offset of the record that may be started though the breaker is open."""
+
+    @property
+    def head_offset(self) -> int:
+        """The offset of the record that comes next; there must be one."""
+        return cast("int", record_of(self.queue[0]).offset())
 
 
 class Lane:

@@ -11,11 +11,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from streamapp.errors import AssignmentLost, ProducerUnusable, UnitAborted
 from streamapp.events import Event, log_event
-from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place
+from streamapp.pipeline.lane import Condemned, Inlet, Place
 
 if TYPE_CHECKING:
     from streamapp.pipeline.engine import Engine
@@ -124,7 +124,7 @@ class Letters:
         engine, lane, number = self._engine, inlet.lane, inlet.lane.number
 
         def here() -> bool:
-            at_head = bool(inlet.queue) and _offset_of(inlet) == offset
+            at_head = bool(inlet.queue) and inlet.head_offset == offset
             return lane.number == number and lane.running and "revoked" not in lane.pauses and at_head
 
         await asyncio.sleep(max(0.0, verdict.not_before - engine.clock.monotonic()))
@@ -159,11 +159,6 @@ class Letters:
         self._tasks.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
             self._engine.fatal(failure)
-
-
-def _offset_of(inlet: Inlet) -> int:
-    head = inlet.queue[0]
-    return cast("int", (head.record if isinstance(head, Entry) else head).offset())
 
 
 __all__ = ["Letters"]

@@ -15,7 +15,7 @@ from streamapp.pipeline.breakers import Breakers
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dedupe import Dedupe
 from streamapp.pipeline.holding import Holding, HoldingCursor
-from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place, Standing
+from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place, Standing, record_of
 from streamapp.pipeline.retry import FailureClass, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Outgoing, RawRecord
@@ -362,8 +362,7 @@ class AgentRun:
             self._put_back(inlet, items)
             return
         if len(items) > 1:
-            last = items[-1].record if isinstance(items[-1], Entry) else items[-1]
-            self.split_batch(inlet, cast("int", last.offset()) + 1)
+            self.split_batch(inlet, cast("int", record_of(items[-1]).offset()) + 1)
             self._put_back(inlet, items)
             return
         record = savepoint.record
@@ -535,7 +534,7 @@ class AgentRun:
         if standing is None or self.spec.dlq is None or (refused is not None and refused.letters >= 2):
             return False
         item = inlet.queue.popleft()
-        record = item.record if isinstance(item, Entry) else item
+        record = record_of(item)
         inlet.standing = None
         if standing.pause is not None:
             lane.unpause(standing.pause)
@@ -551,7 +550,7 @@ class AgentRun:
     def bury_alone(self, inlet: Inlet, verdict: Condemned) -> None:
         """Write the dead letter of the record at the inlet's head, whose verdict has fallen."""
         item = inlet.queue.popleft()
-        record = item.record if isinstance(item, Entry) else item
+        record = record_of(item)
         state = verdict.tries or RetryState(started=self.engine.clock.monotonic())
         self._bury(
             inlet,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from streamapp.clock import Clock
 from streamapp.pipeline import resolution
-from streamapp.pipeline.dead_letter import REPLAY_OF, parse_id, replay_of
+from streamapp.pipeline.dead_letter import parse_id, replay_of
 from streamapp.pipeline.resolution import Resolution, Row, Status, TakeState
 from streamapp.records import Headers, Outgoing, Position, RawRecord
 
@@ -61,4 +61,4 @@ class Answers:
         return datetime.fromtimestamp(self._clock.wall(), UTC)
 
 
-__all__ = ["PROCESSED", "REPLAY_OF", "Answers"]
+__all__ = ["PROCESSED", "Answers"]

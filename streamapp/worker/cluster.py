@@ -126,7 +126,7 @@ class Cluster:
         for name in letters:
             _require_no_compaction(name, configs.get(name, {}))
         if letters and status not in counts:
-            self._create(admin, counts, status, 1, _status_config(configs.get(name, {}) for name in letters), None, deadline)
+            self._create(admin, counts, status, 1, status_config(configs.get(name, {}) for name in letters), None, deadline)
         return Topology(
             ready=ready,
             missing=missing,
@@ -256,7 +256,7 @@ def _topics_of(sets: Sequence[SourceSet]) -> set[str]:
     return {topic for source_set in sets for topic in source_set.topics}
 
 
-def _status_config(of_letters: Iterable[Mapping[str, str]]) -> dict[str, str]:
+def status_config(of_letters: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Return the settings of the status topic: what is known of a dead letter is kept for as long as any of them."""
     ours = int(DLQ_RETENTION_DAYS * DAY * 1000)
     kept = [int(config.get("retention.ms", ours)) for config in of_letters]

@@ -1,0 +1,180 @@
+"""What the engine tells of itself when it is asked: one snapshot, taken on the loop. None is unknown, never 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from streamapp.records import Partition
+
+StandsFor = Literal[
+    "revoked",
+    "rewinding",
+    "restoring",
+    "retrying",
+    "breaker",
+    "stopped",
+    "blocked",
+    "unwritten",
+    "suspect",
+    "paused",
+    "no position",
+]
+"""Why a partition starts no record. `unwritten`: its dead letter cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """How often which value was seen, since the worker started."""
+
+    bounds: tuple[float, ...]
+    """Upper bounds, rising; one more count than bounds, the last for what lies beyond."""
+    counts: tuple[int, ...]
+    total: float
+    """Sum of what was seen, in the unit of the bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """One reason why a partition starts no record."""
+
+    kind: StandsFor
+    since: float
+    """Seconds since 1970."""
+    agent: str | None = None
+    offset: int | None = None
+    attempt: int | None = None
+    """The attempt that comes next."""
+    detail: str = ""
+    """What the log said, without any value."""
+
+
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """The record that an agent has had longest."""
+
+    agent: str
+    offset: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFacts:
+    """One assigned partition."""
+
+    partition: Partition
+    state: str
+    """`LaneState`'s value."""
+    committed: int | None
+    """The group's next offset; None where none was ever committed."""
+    committed_at: float | None
+    """Seconds since 1970 when this worker last committed it; None while it has not."""
+    position: int | None
+    """Behind all that was fetched, commit markers at the end included; None before the first record or end was seen."""
+    merged: int
+    """Records admitted to units that became durable, since the partition was assigned."""
+    unmerged: int
+    """Records fetched, and not in a durable unit."""
+    oldest_unmerged: float | None
+    """Its record's timestamp (header `replayed-at` before it), seconds since 1970; None where there is none, or without timestamp."""
+    in_hand: InHand | None
+    standstills: tuple[Standstill, ...]
+    stopped_at: int | None
+    """The offset at which `on_error=stop` holds it."""
+    blocked_keys: int
+    held_records: int
+    suspect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts:
+    """One agent of this worker, since it started."""
+
+    name: str
+    topics: tuple[str, ...]
+    dlq: str | None
+    on_error: str
+    concurrency: int
+    in_hand: int
+    processed: int
+    busy_seconds: float
+    """Seconds in which at least one record was in hand."""
+    duration: Distribution
+    """Seconds that an agent had a record, or a batch, per attempt."""
+    batch_max: int | None
+    """The largest n of `take(n)` seen; None for an agent without."""
+    retries: Mapping[str, int]
+    """By error type."""
+    dedupe_hits: int | None
+    """None for an agent without dedupe."""
+    dead_letters: Mapping[tuple[str, str], int]
+    """By (error type, reason)."""
+    fingerprints: int
+    """Distinct ones."""
+    letter_write_failures: int
+    replayed: Mapping[str, int]
+    """Replayed records that were settled, by outcome."""
+    breakers: Mapping[Partition, float]
+    """Partitions whose breaker is open, and since when (seconds since 1970)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionFacts:
+    """The worker's transactions, since it started."""
+
+    outcomes: Mapping[str, int]
+    """`committed`, `aborted`, `resumed` (committed after a timed-out call; counted as committed, too), `unknown`."""
+    rebuilds: Mapping[str, int]
+    """Producers replaced, by reason."""
+    open_since: float | None
+    """Seconds since 1970 when the open unit got its first record; None while it is empty."""
+    open_records: int
+    overlay_bytes: int
+    last_commit: float | None
+    """Seconds since 1970."""
+    duration: Distribution
+    """Seconds from a unit's first record to its commit's end."""
+    commit_duration: Distribution
+    """Seconds from closing to the commit's end."""
+    records: Distribution
+    """Source records per unit."""
+    rebalances: int
+    rebalance_duration: Distribution
+    """Seconds from the first revoke or assign to the last new partition's run."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """One table partition that this worker has."""
+
+    table: str
+    number: int
+    keys: int | None
+    """An estimate."""
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """All of it, as of one moment."""
+
+    now: float
+    """Seconds since 1970."""
+    lanes: tuple[LaneFacts, ...]
+    agents: tuple[AgentFacts, ...]
+    transactions: TransactionFacts
+    tables: tuple[TableFacts, ...]
+
+
+__all__ = [
+    "AgentFacts",
+    "Distribution",
+    "EngineFacts",
+    "InHand",
+    "LaneFacts",
+    "StandsFor",
+    "Standstill",
+    "TableFacts",
+    "TransactionFacts",
+]

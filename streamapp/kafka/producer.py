@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from streamapp.clock import Deadline
-from streamapp.errors import BrokerUnreachable, CommitRefused, DeadlinePassed, DeliveryFailed, UnitAborted
+from streamapp.errors import (
+    BrokerUnreachable,
+    CommitRefused,
+    DeadlinePassed,
+    DeliveryFailed,
+    Fatal,
+    ProducerUnusable,
+    UnitAborted,
+)
 from streamapp.events import Event, log_event
 from streamapp.kafka.failures import (
     TOO_LARGE,
@@ -33,6 +43,16 @@ SLICE = 0.5
 
 AGAIN = 0.05
 """Seconds between two tries of a call that may be made again: one that is refused at once would else spin until its deadline."""
+
+NEVER_ANSWERED = 5.0
+"""Seconds beyond a commit's deadline after which `send_offsets_to_transaction` is left to itself, and its producer with it.
+
+It keeps to no timeout of its own: after metadata that named no broker it stood for minutes (seen with librdkafka 2.16) while brokers
+answered everybody else. The new producer's epoch fences what it may still send.
+"""
+FORSAKEN = 5
+"""Calls of one process that may be left so: each keeps a client and its threads."""
+_forsaken: list[threading.Thread] = []
 
 SUSPECT_AFTER = 0.4
 """Seconds of send_offsets, commit and abort together from which a request may have been sent twice.
@@ -199,9 +219,9 @@ class KafkaProducer:
         rows = [TopicPartition(topic, number, offset, metadata) for (topic, number), (offset, metadata) in offsets.items()]
         while True:
             try:
-                # Bounded by socket.timeout.ms, whatever is passed here: its own timeout of 1 s was measured to return after 30 s.
+                # Its own timeout of 1 s was measured to return after 30 s, and once not at all.
                 with self._watched():
-                    self._open().send_offsets_to_transaction(rows, group, max(0.1, deadline.left))
+                    self._bounded(self._open().send_offsets_to_transaction, rows, group, deadline)
             except (KafkaException, SystemError) as failure:
                 if self._again(failure, deadline):
                     continue
@@ -246,6 +266,37 @@ class KafkaProducer:
                 return
 
     # --- inside
+
+    @staticmethod
+    def _bounded(
+        send_offsets: Callable[[list[TopicPartition], GroupMetadata, float], None],
+        rows: list[TopicPartition],
+        group: GroupMetadata,
+        deadline: Deadline,
+    ) -> None:
+        """Call it on a thread that can be left behind. Raises what it raises, ProducerUnusable, Fatal."""
+        answered: Future[None] = Future()
+
+        def call() -> None:
+            try:
+                send_offsets(rows, group, max(0.1, deadline.left))
+            except BaseException as failure:  # the thread's edge: whoever waits gets it
+                answered.set_exception(failure)
+            else:
+                answered.set_result(None)
+
+        thread = threading.Thread(target=call, name="kafka-txn offsets", daemon=True)
+        thread.start()
+        try:
+            answered.result(timeout=deadline.left + NEVER_ANSWERED)
+        except TimeoutError:
+            _forsaken[:] = [each for each in _forsaken if each.is_alive()] + [thread]
+            what = f"send_offsets_to_transaction did not return within {NEVER_ANSWERED:g} s of its deadline"
+            if len(_forsaken) >= FORSAKEN:
+                raise Fatal(
+                    f"{what}, nor did others: {FORSAKEN} calls wait for brokers that the client library does not find"
+                ) from None
+            raise ProducerUnusable(what) from None
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

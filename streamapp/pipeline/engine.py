@@ -150,6 +150,7 @@ class Engine:
             drained=self.drained,
             clock=parts.clock,
             isolate_after=settings.isolate_after,
+            worker_id=settings.worker_id,
         )
         self.group = Group(
             admission=self.admission,

@@ -17,11 +17,12 @@ from streamapp.errors import KilledWorker
 from streamapp.events import Event, log_event
 from streamapp.pipeline.lane import Condemned, Place
 from streamapp.pipeline.retry import RetryState
-from streamapp.pipeline.suspects import TRIES, TURN_SECONDS, Count, Life, Turn
+from streamapp.pipeline.suspects import TURN_SECONDS, Count, Life, Turn, life_of, without_own
 
 if TYPE_CHECKING:
     from streamapp.pipeline.admission import Admission
     from streamapp.pipeline.lane import Lane, Line
+    from streamapp.records import Partition
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Isolation:
         drained: Callable[[Lane], None],
         clock: Clock,
         isolate_after: int,
+        worker_id: str,
     ) -> None:
         self._wake_line = wake_line
         self._wake_all = wake_all
@@ -61,6 +63,9 @@ class Isolation:
         self._commit_now = commit_now
         self._clock = clock
         self._isolate_after = isolate_after
+        self._me = life_of(worker_id)
+        self._began: dict[Partition, tuple[int, Count]] = {}
+        """Where each partition began when it was here last, and what of others was found there."""
         self._order: list[Lane] = []
         """Suspects; whose turn was last is last."""
         self._in_turn: dict[Lane, int] = {}
@@ -87,21 +92,20 @@ class Isolation:
         if lane.life is not None:
             lane.life.read_again(offset, lane.count)
             return
-        life = lane.life = Life(offset, lane.count, has_records=offset < end, isolate_after=self._isolate_after)
+        found = without_own(lane.count, offset, self._me, self._began.get(lane.partition))
+        self._began[lane.partition] = (offset, found)
+        life = lane.life = Life(offset, found, has_records=offset < end, isolate_after=self._isolate_after, me=self._me)
+        life.is_counted = life.is_counted or (lane.count.by == self._me and lane.count == life.started())
         if self._isolate_after and life.culprit is not None:
-            self._condemn(lane, life.culprit)
+            self._condemn(lane, life.culprit, life.tries)
             log_event(
                 log, logging.ERROR, Event.RECORD_KILLED_WORKER,
-                f"{lane}@{life.culprit}: the process ended {TRIES} times while it worked on this record alone; no agent is called with it again",
+                f"{lane}@{life.culprit}: the process ended {life.tries} times while it worked on this record alone; no agent is called with it again",
                 topic=lane.partition.topic, partition=lane.partition.number, offset=life.culprit,
             )  # fmt: skip
         if life.is_suspect:
             lane.held = deque()
-            why = (
-                f"starts without progress: {life.starts}"
-                if not lane.count.tries
-                else "the last life ended while a record was tried"
-            )
+            why = f"starts without progress: {life.starts}" if not life.tries else "the last life ended while a record was tried"
             log_event(
                 log, logging.WARNING, Event.PARTITION_SUSPECT,
                 f"{lane}@{offset} is a suspect, its records are tried one by one; {why}",
@@ -109,11 +113,11 @@ class Isolation:
             )  # fmt: skip
 
     @staticmethod
-    def _condemn(lane: Lane, offset: int) -> None:
+    def _condemn(lane: Lane, offset: int, times: int) -> None:
         # Each of its agents buries it: which one was at it when the process ended, nobody knows.
-        failure = KilledWorker(f"the process ended {TRIES} times while it worked on this record alone")
+        failure = KilledWorker(f"the process ended {times} times while it worked on this record alone")
         for inlet in lane.inlets:
-            tries = RetryState(started=0.0, attempts=TRIES)
+            tries = RetryState(started=0.0, attempts=times)
             lane.condemned[Place(inlet.stage, offset)] = Condemned(failure, tries, stage="process")
 
     def opened(self, lanes: Sequence[Lane]) -> None:
@@ -237,7 +241,7 @@ class Isolation:
     async def _try(self, lane: Lane) -> None:
         """One turn: record after record, each committed before the next one is handed over."""
         number, life = lane.number, cast("Life", lane.life)
-        turn = Turn(self._clock.monotonic())
+        turn = Turn(self._clock.monotonic(), self._me)
         lane.unpause(ISOLATION)
         try:
             await self._until(

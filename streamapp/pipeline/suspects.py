@@ -6,8 +6,10 @@ are given; `pipeline/isolation.py` acts on it.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 METADATA_MAX_BYTES: Final = 4096
@@ -15,6 +17,12 @@ METADATA_MAX_BYTES: Final = 4096
 
 TRIES: Final = 2
 """Deaths in isolation, with one record in hand, after which it is that record: a second one by chance would need the same moment."""
+
+UNSURE: Final = 2
+"""Starts and tries that it takes more where the last one was another worker's: that one may be alive, and have lost its session only.
+
+Of a former life of its own a worker knows that it ended: two lives of one worker id do not run at a time.
+"""
 
 TURN_RECORDS: Final = 50
 TURN_SECONDS: Final = 1.0
@@ -25,7 +33,11 @@ CLEAN_SECONDS: Final = 60.0
 """A suspicion ends at either: a unit is seldom larger, and a wrong guess converges, as each life makes progress."""
 
 _MOST_STARTS: Final = 999_999
-_OURS: Final = re.compile(r"streamapp:starts=(\d{1,6}),tries=(\d{1,6})(?:@(\d{1,19}))?(?:;(.*))?", re.DOTALL | re.ASCII)
+_LIFE: Final = r"[0-9a-f]{8}\.[0-9a-f]{8}"
+_OURS: Final = re.compile(
+    rf"streamapp:starts=(\d{{1,6}}),tries=(\d{{1,6}})(?:@(\d{{1,19}}))?(?:,by=({_LIFE}))?(?:,tried=({_LIFE}))?(?:;(.*))?",
+    re.DOTALL | re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,10 @@ class Count:
     """How often the record at `offset` was handed over in isolation."""
     offset: int | None = None
     """The record's own: behind a gap in the log, compacted meanwhile, another record may be the first one by now."""
+    by: str = field(default="", compare=False)
+    """`life_of` who wrote it; empty where an earlier version did."""
+    tried: str = field(default="", compare=False)
+    """`life_of` who made the last of the tries."""
 
 
 NOTHING: Final = Count()
@@ -48,8 +64,9 @@ def read(metadata: str) -> tuple[Count, str]:
     found, others = NOTHING, metadata
     while (match := _OURS.fullmatch(others)) is not None:
         if found is NOTHING:
-            found = Count(int(match[1]), int(match[2]), None if match[3] is None else int(match[3]))
-        others = match[4] or ""
+            offset = None if match[3] is None else int(match[3])
+            found = Count(int(match[1]), int(match[2]), offset, match[4] or "", match[5] or "")
+        others = match[6] or ""
     return found, others
 
 
@@ -58,33 +75,67 @@ def written(count: Count, others: str) -> str:
     if count == NOTHING:
         return others
     tried = f"{count.tries}" if count.offset is None else f"{count.tries}@{count.offset}"
-    ours = f"streamapp:starts={min(count.starts, _MOST_STARTS)},tries={tried}"
+    by, last = (f",by={count.by}" if count.by else ""), (f",tried={count.tried}" if count.tried else "")
+    ours = f"streamapp:starts={min(count.starts, _MOST_STARTS)},tries={tried}{by}{last}"
     both = f"{ours};{others}" if others else ours
     return both if len(both.encode()) <= METADATA_MAX_BYTES else others
+
+
+def life_of(worker_id: str) -> str:
+    """Return a name for this life of a worker: its first half is the same for all lives of that worker id."""
+    return f"{hashlib.sha256(worker_id.encode()).hexdigest()[:8]}.{secrets.token_hex(4)}"
+
+
+def without_own(found: Count, offset: int, me: str, began: tuple[int, Count] | None) -> Count:
+    """Return what was found at `offset`, but for what this very life wrote there: it goes on, so nothing of that was an end.
+
+    `began`: where it began the last time, and what it found there.
+    """
+    if not me or found.by != me:
+        return found
+    if began is None or began[0] != offset:
+        return NOTHING
+    before = began[1]
+    return replace(before, starts=min(before.starts, found.starts))
+
+
+def _ended_for_sure(life: str, me: str) -> bool:
+    return not life or not me or life.partition(".")[0] == me.partition(".")[0]
 
 
 class Life:
     """One assignment of a partition: what it found beside the committed offset, and what it may write there."""
 
-    __slots__ = ("_cleared_at", "_found", "base", "clean", "is_counted", "is_suspect", "starts")
+    __slots__ = ("_cleared_at", "_found", "base", "clean", "is_counted", "is_suspect", "me", "starts")
 
-    def __init__(self, base: int, found: Count, *, has_records: bool, isolate_after: int) -> None:
-        """`base`: where it begins. `has_records`: whether anything lies behind that; `isolate_after`: 0 = nothing is counted."""
+    def __init__(self, base: int, found: Count, *, has_records: bool, isolate_after: int, me: str = "") -> None:
+        """`base`: where it begins. `has_records`: whether anything lies behind that; `isolate_after`: 0 = nothing is counted.
+
+        `me`: `life_of` the worker, which has nothing of its own in `found` (`without_own`).
+        """
         self.base = base
+        self.me = me
         self.starts = found.starts + 1
         self.is_counted = isolate_after == 0 or not has_records
         """Whether its start is written, or needs not be."""
         # Also where a record is tried already: its predecessors advanced the offset, and so began the count of starts anew.
-        self.is_suspect = not self.is_counted and (self.starts >= isolate_after or found.tries > 0)
+        enough = isolate_after + (0 if _ended_for_sure(found.by, me) else UNSURE)
+        self.is_suspect = not self.is_counted and (self.starts >= enough or found.tries > 0)
         self.clean = 0
         """Records that it survived in isolation."""
         self._found = found
         self._cleared_at: float | None = None
 
     @property
+    def tries(self) -> int:
+        """How often a life seems to have ended with the record in hand."""
+        return self._found.tries
+
+    @property
     def culprit(self) -> int | None:
         """The offset of the record that ended the process each time it was tried."""
-        return self._found.offset if self._found.tries >= TRIES else None
+        enough = TRIES + (0 if _ended_for_sure(self._found.tried, self.me) else UNSURE)
+        return self._found.offset if self._found.tries >= enough else None
 
     def read_again(self, offset: int, count: Count) -> None:
         """Committed offset and count were asked for anew: what is there already is not written again."""
@@ -92,7 +143,7 @@ class Life:
 
     def started(self) -> Count:
         """Return what is written before the first record."""
-        return Count(self.starts, self._found.tries, self._found.offset)
+        return Count(self.starts, self._found.tries, self._found.offset, self.me, self._found.tried)
 
     def trying(self, record: int, upto: int) -> Count:
         """Return what is written at `upto`, the offset to commit, before `record` is handed over in isolation.
@@ -100,17 +151,20 @@ class Life:
         The same for the whole life, however often a unit is dropped or a turn ends in between: only deaths add up.
         """
         before = self._found.tries if record == self._found.offset else 0
-        return Count(0 if upto > self.base else self.starts, min(before + 1, TRIES), record)
+        return Count(0 if upto > self.base else self.starts, min(before + 1, TRIES + UNSURE), record, self.me, self.me)
 
     def resting(self, upto: int) -> Count:
         """Return what is written while others have their turn: nothing that a death of theirs could be read from."""
         if upto > self.base:
             return NOTHING
-        return Count(self.starts if self.is_counted else self._found.starts, self._found.tries, self._found.offset)
+        starts = self.starts if self.is_counted else self._found.starts
+        return Count(starts, self._found.tries, self._found.offset, self.me, self._found.tried)
 
     def released(self, upto: int) -> Count:
         """Return what a clean revoke writes: the next owner starts afresh, but knows of the tries that were deaths."""
-        return NOTHING if upto > self.base or not self._found.tries else Count(0, self._found.tries, self._found.offset)
+        if upto > self.base or not self._found.tries:
+            return NOTHING
+        return Count(0, self._found.tries, self._found.offset, self.me, self._found.tried)
 
     def opened(self, now: float) -> None:
         """The partition runs: its time under suspicion begins, if it did not before."""
@@ -125,10 +179,11 @@ class Life:
 class Turn:
     """One suspect's turn."""
 
-    __slots__ = ("_ends", "_taken", "is_over")
+    __slots__ = ("_ends", "_me", "_taken", "is_over")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, me: str = "") -> None:
         self.is_over = False
+        self._me = me
         self._taken = 0
         self._ends = now + TURN_SECONDS
 
@@ -141,7 +196,7 @@ class Turn:
         if upcoming is None or self._taken >= TURN_RECORDS or now >= self._ends:
             self.is_over = True
             return NOTHING
-        return Count(0, 1, upcoming)
+        return Count(0, 1, upcoming, self._me, self._me)
 
 
 def count_at(upto: int, committed: int | None, present: Count, told: tuple[int, Count] | None) -> Count:
@@ -151,4 +206,4 @@ def count_at(upto: int, committed: int | None, present: Count, told: tuple[int, 
     return present if committed is not None and upto <= committed else NOTHING
 
 
-__all__ = ["NOTHING", "TRIES", "Count", "Life", "Turn", "count_at", "read", "written"]
+__all__ = ["NOTHING", "TRIES", "UNSURE", "Count", "Life", "Turn", "count_at", "life_of", "read", "without_own", "written"]

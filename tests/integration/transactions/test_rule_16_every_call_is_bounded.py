@@ -11,9 +11,11 @@ from unittest.mock import patch
 import pytest
 from confluent_kafka import Consumer, KafkaError
 
+from streamapp.errors import Fatal
 from streamapp.faults import FaultPoint
 from streamapp.kafka import changelog as changelog_module
 from streamapp.kafka import offsets as offsets_module
+from streamapp.kafka import producer as producer_module
 from streamapp.pipeline import admission as admission_module
 from tests.support.counting import orders
 from tests.support.engine_rig import EngineRig
@@ -86,6 +88,63 @@ async def test_what_has_no_timeout_of_its_own_is_bounded_by_the_options(rig: Eng
     assert producer.options["socket.timeout.ms"] <= 12_000 / 4
     assert producer.options["message.timeout.ms"] < 12_000
     assert producer.options["metadata.recovery.strategy"] == "none"
+
+
+@pytest.fixture
+def forsaken(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    monkeypatch.setattr(producer_module, "NEVER_ANSWERED", 0.2)
+    monkeypatch.setattr(producer_module, "_forsaken", [])
+    return producer_module._forsaken
+
+
+async def test_send_offsets_that_never_returns_costs_a_new_producer_and_no_record(
+    rig: EngineRig, forsaken: list[threading.Thread]
+) -> None:
+    rig.make()
+    back = threading.Event()
+
+    def never(call: Call) -> Any:
+        back.wait(60)
+        return call.proceed()
+
+    rig.clients.tamper_producer = on("send_offsets_to_transaction", never, nth=2)
+    rig.feed(orders(40))
+    worker = await rig.start(transaction_timeout=3.0)
+    try:
+        await rig.caught_up()
+        rig.feed(orders(40, first=40))
+        await rig.caught_up()
+        await worker.until(lambda: "unusable" in rig.rebuilds(), "the producer was replaced")
+        (thread,) = producer_module._forsaken
+        assert thread.is_alive()
+    finally:
+        back.set()
+    # What it still sends is of an epoch that the new producer fenced.
+    await worker.until(lambda: not thread.is_alive(), "it came back")
+    assert rig.wrong() == []
+
+
+async def test_a_worker_whose_calls_return_no_more_again_and_again_ends_itself(
+    rig: EngineRig, forsaken: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer_module, "FORSAKEN", 2)
+    rig.make()
+    back = threading.Event()
+
+    def never(call: Call) -> Any:
+        if call.name == "send_offsets_to_transaction":
+            back.wait(60)
+        return call.proceed()
+
+    rig.clients.tamper_producer = never
+    rig.feed(orders(10))
+    worker = await rig.start(transaction_timeout=1.5)
+    try:
+        failure = await worker.failed()
+    finally:
+        back.set()
+    assert isinstance(failure, Fatal)
+    assert "2 calls" in str(failure)
 
 
 async def test_a_full_queue_now_and_then_costs_nothing(rig: EngineRig) -> None:

@@ -27,7 +27,7 @@ GROUPS: Final = {
         edits=(
             Edit(
                 "kafka.producer",
-                "                    self._open().send_offsets_to_transaction(rows, group, max(0.1, deadline.left))\n",
+                "                    self._bounded(self._open().send_offsets_to_transaction, rows, group, deadline)\n",
                 "                    name = bytes(group)[11:].split(b'\\0')[0]\n"
                 "                    nobody = b'CGMDv2:' + (-1).to_bytes(4, 'little', signed=True) + name + b'\\0\\0\\1'\n"
                 "                    self._open().send_offsets_to_transaction(rows, nobody, max(0.1, deadline.left))\n",

@@ -434,6 +434,14 @@ PRODUCERS: Final = {
         test=f"{RULES}/test_rule_16_every_call_is_bounded.py::test_no_call_may_wait_for_ever",
         shows=r"flush",
     ),
+    "send-offsets-is-waited-for": Weakening(
+        rule="16",
+        lacks="waits for send_offsets for as long as it takes",
+        costs="after metadata that named no broker it never returned: the worker stood until somebody killed it",
+        edits=(Edit("kafka.producer", "timeout=deadline.left + NEVER_ANSWERED", "timeout=None"),),
+        test=f"{RULES}/test_rule_16_every_call_is_bounded.py::test_send_offsets_that_never_returns_costs_a_new_producer_and_no_record",
+        shows=r"not caught up|never|TookTooLong",
+    ),
     "sockets-wait-a-minute": Weakening(
         rule="16",
         lacks="leaves librdkafka's own socket timeout",

@@ -106,6 +106,24 @@ SUSPECTS: Final = {
         test=f"{UNIT}/test_suspects.py::test_tries_of_one_record_are_not_another_records",
         shows=r"tries: 2 != 1",
     ),
+    "a-lost-session-is-a-death": Weakening(
+        rule=RULE,
+        lacks="counts what this very process wrote before it lost its session",
+        costs="a network that fails for minutes makes suspects of all partitions, and has a record buried",
+        edits=(Edit("pipeline.suspects", "    if not me or found.by != me:\n", "    if found is not None:\n"),),
+        test=f"{LIVES}::test_a_process_that_loses_its_session_again_and_again_suspects_and_blames_nothing",
+        shows=r"not in 5.0 s",  # made a suspect, it waits for its turn
+    ),
+    "whoever-tried-is-dead": Weakening(
+        rule=RULE,
+        lacks="takes it for an end that another worker tried a record and did not finish it",
+        costs="a record is buried because two workers in turn lost their session over it",
+        edits=(
+            Edit("pipeline.suspects", "    return not life or not me or life.partition", "    return True or life.partition"),
+        ),
+        test=f"{UNIT}/test_suspects.py::test_a_record_that_another_worker_tried_last_is_given_more_tries_as_that_one_may_be_alive",
+        shows=r"\[None, None, 11",
+    ),
     "each-turn-is-a-death": Weakening(
         rule=RULE,
         lacks="raises the tries of a record whenever it hands it over, not only after a death",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -343,8 +344,32 @@ async def test_a_clean_end_without_progress_is_not_counted(end: str) -> None:
         assert count_of(broker) == Count(2, 2, 0)
         if end == "revoke":
             await asyncio.wrap_future(bench.source.revoke(Partition("in", 0)))
-    held = {"stop": "theirs", "revoke": "streamapp:starts=0,tries=1@0;theirs"}
-    assert broker.offsets[Partition("in", 0)] == (0, held[end])
+    offset, metadata = broker.offsets[Partition("in", 0)]
+    held = {"stop": Count(), "revoke": Count(0, 1, 0)}
+    assert (offset, read(metadata)) == (0, (held[end], "theirs"))
+
+
+async def test_a_process_that_loses_its_session_again_and_again_suspects_and_blames_nothing() -> None:
+    """Each time the partition is assigned anew, without progress; but nobody died."""
+    broker = FakeBroker()
+    broker.feed("in", 0, b"slow")
+    broker.offsets[Partition("in", 0)] = (0, "")
+    found: list[tuple[Count, bool]] = []
+
+    async def wait(cursor: Cursor) -> None:
+        await anext(cursor)
+        lane = bench.engine.group.lanes[Partition("in", 0)]
+        found.append((count_of(broker), lane.life is not None and lane.life.is_suspect))
+        await asyncio.Event().wait()
+
+    retry = replace(agent(each(copy)).retry, attempt_timeout=0.3)
+    async with running(agent(wait, retry=retry), broker=broker) as bench:
+        for turn in range(6):
+            await bench.until(partial(lambda turn: len(found) > turn, turn))
+            await asyncio.wrap_future(bench.source.lose(Partition("in", 0)))
+            await asyncio.wrap_future(bench.source.assign(Partition("in", 0)))
+        await bench.until(lambda: len(found) > 6)
+    assert found == [(Count(1), False)] * 7
 
 
 async def test_a_worker_that_failed_does_not_forget_the_count_as_it_leaves() -> None:

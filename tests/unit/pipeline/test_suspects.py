@@ -11,22 +11,36 @@ from streamapp.pipeline.suspects import (
     CLEAN_SECONDS,
     METADATA_MAX_BYTES,
     NOTHING,
+    TRIES,
     TURN_RECORDS,
     TURN_SECONDS,
+    UNSURE,
     Count,
     Life,
     Turn,
     count_at,
+    life_of,
     read,
+    without_own,
     written,
 )
 
-COUNTS = st.builds(Count, starts=st.integers(0, 999_999), tries=st.integers(0, 9), offset=st.none() | st.integers(0, 2**63 - 1))
+NAMES = st.just("") | st.from_regex(r"[0-9a-f]{8}\.[0-9a-f]{8}", fullmatch=True)
+COUNTS = st.builds(
+    Count,
+    starts=st.integers(0, 999_999),
+    tries=st.integers(0, 9),
+    offset=st.none() | st.integers(0, 2**63 - 1),
+    by=NAMES,
+    tried=NAMES,
+)
 
 
 @given(COUNTS, st.text(max_size=200))
 def test_a_count_comes_back_with_what_others_wrote_beside_it(count: Count, others: str) -> None:
-    assert read(written(count, others)) == (count, others)
+    back, beside = read(written(count, others))
+    assert (back, beside) == (count, others)
+    assert count == NOTHING or (back.by, back.tried) == (count.by, count.tried)
 
 
 @given(st.text(max_size=200))
@@ -35,7 +49,7 @@ def test_what_others_wrote_counts_as_0_and_stays_byte_for_byte(others: str) -> N
     assert written(NOTHING, others) == others
 
 
-@given(COUNTS, st.integers(METADATA_MAX_BYTES - 80, METADATA_MAX_BYTES), st.sampled_from("aé"))
+@given(COUNTS, st.integers(METADATA_MAX_BYTES - 120, METADATA_MAX_BYTES), st.sampled_from("aé"))
 def test_metadata_is_never_larger_than_a_broker_takes_and_what_others_wrote_is_never_cut(
     count: Count, size: int, letter: str
 ) -> None:
@@ -87,7 +101,6 @@ def test_only_deaths_add_up_to_tries_however_often_one_life_hands_the_record_ove
     first = life(Count(2))
     assert first.trying(11, 10) == first.trying(11, 10) == Count(3, 1, 11)
     assert life(Count(3, 1, 11)).trying(11, 10) == Count(4, 2, 11)
-    assert life(Count(4, 2, 11)).trying(11, 10) == Count(5, 2, 11)
 
 
 def test_tries_of_one_record_are_not_another_records() -> None:
@@ -99,6 +112,57 @@ def test_tries_of_one_record_are_not_another_records() -> None:
 def test_a_record_that_ended_two_lives_in_isolation_is_the_culprit() -> None:
     assert life(Count(3, 1, 11)).culprit is None
     assert life(Count(4, 2, 11)).culprit == 11
+
+
+# --- lives of others, and of this one's own
+
+
+ME, BEFORE, OTHER = life_of("w1"), life_of("w1"), life_of("w2")
+
+
+def test_a_life_has_a_name_of_its_own_that_tells_its_workers_lives_from_others() -> None:
+    assert ME != BEFORE
+    assert ME.partition(".")[0] == BEFORE.partition(".")[0] != OTHER.partition(".")[0]
+
+
+def test_what_this_very_life_wrote_is_no_end_of_it() -> None:
+    """It lost its session and got the partition back: it lives."""
+    found = Count(1, 1, 11, by=BEFORE, tried=BEFORE)
+    mine = Life(10, found, has_records=True, isolate_after=3, me=ME).trying(11, 10)
+    assert (mine.starts, mine.tries) == (2, 2)
+    assert without_own(mine, 10, ME, (10, found)) == found
+    assert without_own(mine, 12, ME, (10, found)) == NOTHING  # it advanced meanwhile
+    assert without_own(mine, 10, ME, None) == NOTHING
+    assert without_own(mine, 10, OTHER, None) == mine
+
+
+def test_what_a_clean_revoke_forgot_stays_forgotten_when_the_partition_comes_back() -> None:
+    released = Life(10, Count(2, 1, 11), has_records=True, isolate_after=3, me=ME).released(10)
+    assert without_own(released, 10, ME, (10, Count(2, 1, 11))) == Count(0, 1, 11)
+
+
+@pytest.mark.parametrize(("tried", "enough"), [(BEFORE, TRIES), ("", TRIES), (OTHER, TRIES + UNSURE)])
+def test_a_record_that_another_worker_tried_last_is_given_more_tries_as_that_one_may_be_alive(tried: str, enough: int) -> None:
+    found = [Count(4, tries, 11, by=tried, tried=tried) for tries in range(enough + 1)]
+    culprits = [Life(10, each, has_records=True, isolate_after=3, me=ME).culprit for each in found]
+    assert culprits == [None] * enough + [11]
+
+
+@pytest.mark.parametrize(("by", "enough"), [(BEFORE, 2), ("", 2), (OTHER, 2 + UNSURE)])
+def test_a_partition_that_another_worker_began_last_is_a_suspect_later_as_that_one_may_be_alive(by: str, enough: int) -> None:
+    lives = [Life(10, Count(starts, by=by), has_records=True, isolate_after=3, me=ME) for starts in range(enough + 1)]
+    assert [each.is_suspect for each in lives] == [False] * enough + [True]
+
+
+def test_tries_go_on_until_even_those_of_others_are_enough() -> None:
+    tries = NOTHING
+    for worker in ("w1", "w2", "w3", "w4"):
+        tries = Life(10, tries, has_records=True, isolate_after=1, me=life_of(worker)).trying(11, 10)
+    assert tries.tries == TRIES + UNSURE
+    assert Life(10, tries, has_records=True, isolate_after=1, me=life_of("w5")).culprit == 11
+
+
+# --- turns
 
 
 def test_between_turns_nothing_stands_there_but_the_deaths() -> None:

@@ -359,7 +359,7 @@ GROUPS: Final = {
         ),
         test=f"{REBALANCE}/test_rule_21_one_thread_per_consumer.py::"
         "test_no_other_thread_touches_a_consumer_over_commits_aborts_and_rebalances",
-        shows=r"kafka-txn|'commits': 0, 'aborts': 0",
+        shows=r"kafka-txn|'aborts': 0, 'producer_rebuilds': 0, 'records': 0",
         slow=True,
     ),
     "callbacks-answer-nothing": Weakening(

@@ -360,8 +360,19 @@ class World:
             process.worker: (process.is_busy, process.is_blocked, len(process.ticking), process.engine.counters())
             for process in self.running.values()
         }
+        units = {
+            process.worker: {
+                "transaction open": process.engine.admission.transaction_open,
+                "in flight": process.engine.admission.flight is not None,
+                "empty": process.engine.admission.unit.is_empty,
+                "produced": process.engine.admission.unit.produced,
+                "outbox": len(process.engine.admission.unit.outbox),
+                "gate": sorted(process.engine.admission._closed_for),
+            }
+            for process in self.running.values()
+        }
         ends = [(self.kafka.committed(GROUP, "in", number), self.kafka.bounds(Partition("in", number))) for number in PARTITIONS]
-        return f"{lanes} {busy} {ends} {self.kafka.open_transactions()} {self.kafka.owners(GROUP)}"
+        return f"{lanes} {busy} {units} {ends} {self.kafka.open_transactions()} {self.kafka.owners(GROUP)}"
 
     def _reached(self, point: FaultPoint) -> None:
         for process in list(self.running.values()):

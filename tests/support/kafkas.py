@@ -46,6 +46,7 @@ from streamapp.testing.memory_kafka import (
     MemoryProducer,
     MemorySource,
 )
+from tests.support.coordinator import open_transactions
 from tests.support.topic_reader import read_topics
 from tests.support.topics import PATIENCE, create_topic, delete_topics, wait_until
 
@@ -97,6 +98,10 @@ class Kafka(Protocol):
 
     def drop_topic(self, topic: str) -> None: ...
     def producer(self, name: str, *, init: bool = True, timeout: float = 30.0) -> AnyProducer: ...
+    def left_open(self, name: str) -> bool:
+        """Return whether the coordinator has a transaction of that producer that is not settled."""
+        ...
+
     def idempotent(self, name: str) -> AnyProducer: ...
     def source(
         self, worker: str, topics: Sequence[str], listener: SourceListener, *, is_eager: bool = False
@@ -177,6 +182,9 @@ class BrokerKafka:
         if init:
             made.init_transactions(Deadline.after(PATIENCE))
         return made
+
+    def left_open(self, name: str) -> bool:
+        return bool(open_transactions(self._bootstrap, [client_config.transactional_id(self._settings(name), name)]))
 
     def idempotent(self, name: str) -> AnyProducer:
         made = KafkaProducer(client_config.idempotent_producer(self._settings(name), name), transactional=False)
@@ -285,6 +293,9 @@ class InMemoryKafka:
         if init:
             made.init_transactions(Deadline.after(PATIENCE))
         return made
+
+    def left_open(self, name: str) -> bool:
+        return name in self.kafka.open_transactions()
 
     def idempotent(self, name: str) -> AnyProducer:
         return MemoryProducer(self._host(name))

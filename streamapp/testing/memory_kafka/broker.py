@@ -191,18 +191,15 @@ class MemoryKafka:
             self.changed.notify_all()
             return offset
 
-    def add_offsets(
-        self, name: str, producer: ProducerId, group: MemoryGroupMetadata, offsets: Mapping[Partition, tuple[int, str]]
-    ) -> None:
-        """AddOffsetsToTxn and TxnOffsetCommit. Raises Refused."""
+    def add_group(self, name: str, producer: ProducerId, group: MemoryGroupMetadata) -> None:
+        """AddOffsetsToTxn, which begins the transaction if it is the first part of it. Raises Refused."""
         with self.changed:
             self._transactions.add_group(name, producer, group.group)
-            self.txn_offset_commit(name, producer, group, offsets)
 
     def txn_offset_commit(
         self, name: str, producer: ProducerId, group: MemoryGroupMetadata, offsets: Mapping[Partition, tuple[int, str]]
     ) -> None:
-        """TxnOffsetCommit alone: what a late copy of the request does. Raises Refused."""
+        """TxnOffsetCommit; alone, what a late copy of the request does. Raises Refused."""
         with self.changed:
             self._transactions.check_ongoing(name, producer, group.group)
             self.group(group.group).add_pending(producer.id, group, offsets)

@@ -180,10 +180,14 @@ class MemoryProducer:
         rows = dict(offsets)
 
         def send() -> None:
-            self._asked(lambda: self._broker.add_offsets(name, producer, member, rows), deadline)
-            self._touched = True
+            self._asked(lambda: self._broker.add_group(name, producer, member), deadline)
+            self._touched = True  # it is open, whatever the group says of the offsets
+            self._asked(offsets_in, deadline)
 
-        self._late(Call.SEND_OFFSETS, send, lambda: self._broker.txn_offset_commit(name, producer, member, rows))
+        def offsets_in() -> None:
+            self._broker.txn_offset_commit(name, producer, member, rows)
+
+        self._late(Call.SEND_OFFSETS, send, offsets_in)
 
     def commit(self, deadline: Deadline) -> None:
         """Commit. Raises OutcomeUnknown: whatever failed, only the broker knows what became of it."""

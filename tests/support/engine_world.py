@@ -21,6 +21,7 @@ from streamapp.testing.memory_kafka import (
     MemoryKafka,
     MemoryProducer,
     MemoryRecord,
+    MemorySource,
     ProcessDied,
     Refused,
 )
@@ -372,7 +373,19 @@ class World:
             for process in self.running.values()
         }
         ends = [(self.kafka.committed(GROUP, "in", number), self.kafka.bounds(Partition("in", number))) for number in PARTITIONS]
-        return f"{lanes} {busy} {units} {ends} {self.kafka.open_transactions()} {self.kafka.owners(GROUP)}"
+        sources = {
+            process.worker: [
+                (vars(source)["_generation"], vars(source)["_joining"], source.is_over, source.is_giving_back, source.turns)
+                for source in process.engine._sources
+                if isinstance(source, MemorySource)
+            ]
+            for process in self.running.values()
+        }
+        group = self.kafka.group(GROUP)
+        return (
+            f"{lanes} {busy} {units} {ends} {self.kafka.open_transactions()} {self.kafka.owners(GROUP)} {sources} "
+            f"{group.state} {group.generation} {list(group.members.values())} {self.kafka.open_rebalances}"
+        )
 
     def _reached(self, point: FaultPoint) -> None:
         for process in list(self.running.values()):

@@ -73,11 +73,11 @@ def stalled(series: Series, limits: Limits, config: Config, blocked_for: float |
         return _why(limits, blocked_for, since, series)
     end = series.latest.end if series.latest is not None else None
     if blocked_for is not None and blocked_for > (limits.upstream_timeout or UPSTREAM):
-        return Found(Cause.OPEN_TRANSACTION, since=now - blocked_for, offset=end)
+        return Found(Cause.OPEN_TRANSACTION, limits.blocked_by or "", now - blocked_for, end)
     return None
 
 
-def blocked_since(series: Series) -> float | None:
+def blocked_since(series: Series, limits: Limits) -> float | None:
     """Return since when the end readable has stood still with records behind it; None where it has not."""
     since = None
     end = series.latest.end if series.latest is not None else None
@@ -85,7 +85,9 @@ def blocked_since(series: Series) -> float | None:
         if not blocked_of(sample) or sample.end != end:
             break
         since = sample.at
-    return since
+    if since is None or limits.blocked_since is None:
+        return since
+    return min(since, limits.blocked_since)
 
 
 def _stands_since(series: Series, config: Config) -> float | None:
@@ -132,7 +134,8 @@ def _why(limits: Limits, blocked_for: float | None, since: float, series: Series
         at = "a record" if limits.in_hand_offset is None else f"offset {limits.in_hand_offset}"
         return Found(Cause.HANDLER, f"{agent} on {at} for {duration(seconds)}", since, limits.in_hand_offset)
     if blocked_for is not None and blocked_for > (limits.upstream_timeout or UPSTREAM):
-        return Found(Cause.OPEN_TRANSACTION, since=since, offset=series.latest.end if series.latest is not None else None)
+        end = series.latest.end if series.latest is not None else None
+        return Found(Cause.OPEN_TRANSACTION, limits.blocked_by or "", since, end)
     return Found(Cause.NOT_SEEN, since=since)
 
 

@@ -224,16 +224,20 @@ def _rise(series: Series, event: Happening, config: Config, c_max: float | None,
 
 
 def _outage(series: Series, event: Happening, config: Config) -> tuple[float, float | None]:
-    """Return the last moment before the event at which the partition was seen to move or had nothing to do, and the first after it."""
-    begin, end, previous = series.samples[0].at, None, None
+    """Return the last moment before the event at which the partition was seen to move or had nothing to do, and the last before it did again.
+
+    What moved between two samples began somewhere between them: from the first to the last sample without a commit is as long as it was
+    on average, one sample more is not.
+    """
+    begin, end, before = series.samples[0].at, None, None
     for sample in series.samples:
-        moved = previous is not None and sample.committed is not None and sample.committed > previous
+        moved = before is not None and sample.committed is not None and sample.committed > (before.committed or 0)
         if moved or lag_of(sample, config) == 0:
             if sample.at <= event.at:
                 begin = sample.at
             elif end is None:
-                end = sample.at
-        previous = sample.committed if sample.committed is not None else previous
+                end = max(begin, before.at if before is not None else begin)
+        before = sample if sample.committed is not None else before
     return begin, end
 
 

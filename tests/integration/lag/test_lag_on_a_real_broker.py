@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from typing import Final
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
+from streamapp.broker.distribution import find_kafka
+from streamapp.broker.java import find_java
 from streamapp.kafka.inspector import Inspector
 from streamapp.monitor.lag.verdict import Cause, Status
 from streamapp.settings import load
@@ -91,6 +95,17 @@ def stopped(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Stopped
     return Stopped(bootstrap, tmp_path_factory.mktemp("stopped"))
 
 
+@pytest.fixture
+def kafka_tools() -> str:
+    """The class path of Kafka's own commands. `streamapp broker` does without their jar."""
+    kafka = find_kafka(os.environ, lambda what, done, whole: None)
+    named = [Path(each) for each in (os.environ.get("STREAMAPP_TEST_KAFKA_TOOLS"),) if each]
+    jars = [*kafka.libs.glob("kafka-tools-[0-9]*.jar"), *named]
+    if not jars:
+        pytest.skip("no Kafka tools: set KAFKA_HOME to a whole Kafka, or STREAMAPP_TEST_KAFKA_TOOLS to their jar")
+    return os.pathsep.join([*map(str, jars), kafka.class_path])
+
+
 def test_figures_are_those_of_the_client_and_a_tail_of_markers_is_no_lag(stopped: Stopped) -> None:
     rows = stopped.look()
     committed = committed_offsets(stopped.bootstrap, stopped.app.app_id, [stopped.topic])
@@ -125,6 +140,22 @@ def test_an_open_transaction_is_shown_with_what_it_holds_and_whose_it_is(stopped
     held = row.asked.transaction
     assert held is not None
     assert (held.transactional_id, held.state, held.timeout) == (name, "Ongoing", 60.0)
+
+
+def test_figures_are_those_of_kafkas_own_tool(stopped: Stopped, kafka_tools: str) -> None:
+    said = subprocess.run(
+        [str(find_java(os.environ).executable), "-cp", kafka_tools, "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+         "--bootstrap-server", stopped.bootstrap, "--describe", "--group", stopped.app.app_id],
+        capture_output=True, text=True, timeout=100, check=True,
+    )  # fmt: skip
+    lines = [line.split() for line in said.stdout.splitlines() if line.split()[:1] == [stopped.app.app_id]]
+    theirs = {int(number): (int(at), int(end)) for _, _, number, at, end, *_ in lines if at != "-"}
+    rows = stopped.look()
+    assert theirs == {number: (row.verdict.committed, row.high_watermark) for number, row in rows.items() if number != NEVER}
+    # The tool counts the marker.
+    assert {int(row[2]): int(row[5]) for row in lines if row[3] != "-"} == {
+        number: row.verdict.raw_lag for number, row in rows.items() if number != NEVER
+    }
 
 
 def test_both_doors_say_the_same(stopped: Stopped) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -68,7 +69,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Board | BrokerUnreachable]:
         return found
 
     monkeypatch.setattr(COMMAND._Desk, "look", look)
-    monkeypatch.setattr(COMMAND.time, "sleep", lambda seconds: None)
+    passed: list[float] = []
+    clock = SimpleNamespace(sleep=passed.append, monotonic=lambda: sum(passed), time=lambda: NOW)
+    monkeypatch.setattr(COMMAND, "time", clock)
     return coming
 
 
@@ -151,7 +154,7 @@ def test_a_watch_looks_again_until_it_is_interrupted(
         if len(waits) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(COMMAND.time, "sleep", sleep)
+    monkeypatch.setattr(COMMAND, "time", SimpleNamespace(sleep=sleep))
     result = lag("--watch", "5s")
     assert (result.exit_code, waits) == (130, [5.0, 5.0, 5.0])
     assert [row.split("\t")[4] for row in result.stdout.splitlines() if row.startswith("sales")] == ["40", "0", "0"]

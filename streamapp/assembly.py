@@ -42,6 +42,7 @@ from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
 from streamapp.worker.cluster import Cluster, TopicDeclaration, Topology
 from streamapp.worker.digests import HeldTable
+from streamapp.worker.meta import META_CONFIG, meta_topic
 from streamapp.worker.status_follower import OnLoop, StatusFollower
 from streamapp.worker.topology import Declared, describe
 
@@ -469,6 +470,7 @@ def _declarations(app: StreamApp, declared: Declared) -> list[TopicDeclaration]:
         for topic in app.declared_topics
         for name in topic.topics
     ]
+    found.append(TopicDeclaration(name=meta_topic(app.settings.identity.app_id), partitions=1, config=META_CONFIG))
     for move in declared.moves:
         found += [_declaration(name, move.topic, follows=move.source) for name in move.topic.topics]
     return found

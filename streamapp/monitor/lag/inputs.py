@@ -63,6 +63,10 @@ class Sample:
     """False where it was taken while a rebalance went on: dropped."""
 
 
+NOWHERE: Final = Partition("", 0)
+"""The partition of limits that name none."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoreShown:
     """A restore of the partition's tables, as a whole."""
@@ -109,6 +113,10 @@ class Limits:
     """Seconds after which the broker ends the upstream's transactions; None: unknown, 60 is assumed."""
     partitions: int
     """Of its topic."""
+    partition: Partition = NOWHERE
+    """Which one it is."""
+    in_hand_offset: int | None = None
+    """The offset of the record that `in_hand` tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +132,11 @@ class Config:
     sample_interval: float = 10.0
     reachable: bool = True
     """Whether the broker answered when asked last."""
+    broker: str = "$STREAMAPP_BROKER"
+    """The bootstrap servers, as the commands to run next name them."""
 
 
 MARK_HOUR: Final = 3600.0
 """Seconds of age that FALLING_BEHIND counts down to."""
 
-__all__ = ["MARK_HOUR", "Change", "Config", "Happening", "Limits", "Partition", "RestoreShown", "Sample"]
+__all__ = ["MARK_HOUR", "NOWHERE", "Change", "Config", "Happening", "Limits", "Partition", "RestoreShown", "Sample"]

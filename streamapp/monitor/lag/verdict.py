@@ -123,6 +123,13 @@ class Verdict:
     owner_known: bool
     commit_age: float | None
     """Seconds since the last commit."""
+    retention: float | None = None
+    """R, seconds; None: unlimited or unknown."""
+    retention_bytes: int | None = None
+    offset: int | None = None
+    """Where the cause sits: the record that a stopped partition waits on, the first one of an open transaction."""
+    blocked_for: float | None = None
+    """Seconds that the end readable has stood still behind an open transaction."""
 
 
 @dataclass(frozen=True, slots=True)

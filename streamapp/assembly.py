@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from streamapp.application import StreamApp
     from streamapp.pipeline.dead_letter_counts import Unresolved
+    from streamapp.pipeline.facts import EngineFacts
     from streamapp.pipeline.table import TableHandle
     from streamapp.worker.topics import Topic
 
@@ -539,6 +540,9 @@ class AppEngine:
     @property
     def ready(self) -> bool:
         return self.engine.ready
+
+    def facts(self) -> EngineFacts:
+        return self.engine.facts()
 
     def table(self, name: str) -> TableHandle:
         return self.engine.table(name)

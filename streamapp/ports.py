@@ -26,6 +26,11 @@ class TransactionalProducer(Protocol):
         """Whether a request of the transaction that ended may still arrive, in the next one: only a new producer may begin that."""
         ...
 
+    @property
+    def resumed(self) -> bool:
+        """Whether the last commit had to be called again, as its time was over before an answer came."""
+        ...
+
     def begin(self) -> None:
         """Open a transaction. Local, does not wait."""
         ...
@@ -256,6 +261,10 @@ class Store(Protocol):
     @property
     def usable(self) -> bool:
         """False once it is closed, or a read or write failed: a store that may be half broken is opened anew, not used on."""
+        ...
+
+    def estimate(self) -> tuple[int, int] | None:
+        """Return about how many keys it has and how many bytes they take; None where that is not known. Any thread, within a millisecond."""
         ...
 
     @property

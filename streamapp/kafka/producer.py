@@ -56,6 +56,7 @@ class KafkaProducer:
         self._transaction = 0
         self._spent = 0.0
         self._unanswered = False
+        self.resumed = False
         options = dict(config)
         self._name = str(options.get("transactional.id", ""))
         if not transactional:
@@ -211,7 +212,7 @@ class KafkaProducer:
 
     def commit(self, deadline: Deadline) -> None:
         """Commit, resuming as long as it may. Raises OutcomeUnknown: only the broker knows what became of it."""
-        resumed = False
+        self.resumed = False
         while True:
             try:
                 with self._watched():
@@ -219,8 +220,8 @@ class KafkaProducer:
             except (KafkaException, SystemError) as failure:
                 # A commit that timed out may only be committed again; abort would answer _CONFLICT.
                 if self._again(failure, deadline):
-                    if not resumed:
-                        resumed = True
+                    if not self.resumed:
+                        self.resumed = True
                         log_event(log, logging.INFO, Event.COMMIT_RESUMED, f"the commit goes on: {failure}")
                     continue
                 raise translated(failure, "commit_transaction", asked=True) from failure

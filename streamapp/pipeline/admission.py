@@ -12,7 +12,7 @@ from streamapp.faults import FaultPoint, reached
 from streamapp.pipeline.suspects import NOTHING
 from streamapp.pipeline.unit_of_work import Tick, UnitOfWork
 from streamapp.ports import TransactionalProducer
-from streamapp.records import Outgoing
+from streamapp.records import Outgoing, RawRecord
 
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
@@ -59,6 +59,7 @@ class Admission:
         """Whether each record may bring a commit: then the short way is not taken."""
         self._direct = False
         self._closed_for: set[str] = {"not started"}
+        self._closed_at = clock.monotonic()
 
     # --- the record path
 
@@ -70,21 +71,34 @@ class Admission:
             if lane.number != savepoint.number or not lane.running:
                 return False
             unit = self.unit
-            if lane not in unit.lanes or self._counts or self.isolating:
-                self._offset(lane, next_offset)
+            if lane not in unit.firsts or self._counts or self.isolating:
+                self._offset(lane, next_offset, savepoint.record)
             else:
                 unit.lanes[lane] = lane.next_offset = next_offset
                 unit.records += 1
+                lane.admitted += 1
             self._merge(savepoint)
         lane.line.holder = None
         return True
 
-    def admit_all(self, lane: Lane, savepoints: Sequence[Savepoint], next_offset: int) -> bool:
+    def admit_batch(self, savepoint: Savepoint, records: Sequence[RawRecord]) -> bool:
+        """The same for a batch, whose savepoint has its last record."""
+        savepoint.is_open = False
+        lane = savepoint.lane
+        with self.lock:
+            if savepoint.number != lane.number or not lane.running:
+                return False
+            self._offset(lane, cast("int", records[-1].offset()) + 1, records[0], len(records))
+            self._merge(savepoint)
+        lane.line.holder = None
+        return True
+
+    def admit_all(self, lane: Lane, savepoints: Sequence[Savepoint], next_offset: int, record: RawRecord) -> bool:
         """The same for a record that several agents worked on, in their order."""
         with self.lock:
             if any(savepoint.number != lane.number for savepoint in savepoints) or not lane.running:
                 return False
-            self._offset(lane, next_offset)
+            self._offset(lane, next_offset, record)
             for savepoint in savepoints:
                 self._merge(savepoint)
         return True
@@ -95,7 +109,7 @@ class Admission:
             if any(lane.number != number or not lane.running for lane, number in lanes):
                 return False
             for lane, _ in lanes:
-                self._offset(lane, lane.next_offset, records=0)
+                self._offset(lane, lane.next_offset)
             if tick is not None:
                 self.unit.ticks.append(tick)
             self._merge(savepoint)
@@ -105,13 +119,13 @@ class Admission:
         """The lane has nothing to read before `offset`: commit that, without a record."""
         with self.lock:
             if lane.running:
-                self._offset(lane, offset, records=0)
+                self._offset(lane, offset)
 
     def tell(self, lane: Lane, count: Count) -> None:
         """Commit the lane's present offset again, with `count` beside it."""
         with self.lock:
             if lane.running:
-                self._offset(lane, lane.next_offset, records=0)
+                self._offset(lane, lane.next_offset)
                 self.unit.counts[lane] = (lane.next_offset, count)
 
     def release(self, lanes: Iterable[Lane], *, for_good: bool) -> None:
@@ -127,19 +141,24 @@ class Admission:
             if lane.life is not None and (is_told or lane.count != NOTHING):
                 self.tell(lane, NOTHING if for_good else lane.life.released(lane.next_offset))
 
-    def _offset(self, lane: Lane, next_offset: int, records: int = 1) -> None:
+    def _offset(self, lane: Lane, next_offset: int, record: RawRecord | None = None, records: int = 1) -> None:
+        """The unit reaches `next_offset`, by that record and those that follow it; without one, nothing was read."""
         unit = self.unit
         if unit.opened_at is None:
             unit.opened_at = self._clock.monotonic()
             self._commit_by(unit.opened_at + self.interval)
         if lane not in unit.lanes:
             unit.numbers[lane] = lane.number
+        if record is not None:
+            unit.records += records
+            if next_offset > lane.next_offset:  # else it had waited in a table since it was read
+                lane.admitted += records
+                unit.firsts.setdefault(lane, record)
         unit.lanes[lane] = lane.next_offset = next_offset
-        unit.records += records
         if lane.count.starts > 1:
             # The last life ended here without progress: an end by chance, now, would make a suspect of the partition.
             self._commit_by(0.0)
-        if lane.turn is not None and records:
+        if lane.turn is not None and record is not None:
             upcoming = cast("int", lane.held[0].offset()) if lane.held else None
             unit.counts[lane] = (next_offset, lane.turn.after(upcoming, self._clock.monotonic()))
             self._commit_by(0.0)
@@ -253,6 +272,8 @@ class Admission:
         self.flight = unit
         for partition in unit.dirty:
             partition.close_unit()
+        for lane in unit.firsts:
+            unit.taken[lane], lane.admitted = lane.admitted, 0
         transaction_open, self.transaction_open = self.transaction_open, False
         self._direct = False
         self.commit_at = None
@@ -261,8 +282,11 @@ class Admission:
 
     def committed(self, unit: UnitOfWork) -> None:
         """The unit's transaction is durable: its offsets are the lanes' committed ones, and the next may begin."""
+        now = self._clock.wall()
         with self.lock:
             for lane, upto in unit.lanes.items():
+                lane.merged += unit.taken.get(lane, 0)
+                lane.in_group, lane.committed_at = upto, now
                 if lane.number == unit.numbers[lane]:
                     told = unit.counts.get(lane)
                     if lane.life is not None and (told is not None or upto > lane.life.base):
@@ -284,6 +308,8 @@ class Admission:
             units = [unit for unit in (self.flight, self.unit) if unit is not None]
             for partition in self.unit.dirty:
                 partition.drop_open()
+            for lane in self.unit.firsts:
+                lane.admitted = 0
             if self.flight is not None:
                 for partition in self.flight.dirty:
                     partition.drop_committing()
@@ -335,7 +361,14 @@ class Admission:
         with self.lock:
             self._open_gate(reason)
 
+    def shut(self) -> tuple[float, str] | None:
+        """Return since when (monotonic seconds) no record may be started at all, and why; None while they may."""
+        reasons = sorted(self._closed_for)
+        return (self._closed_at, ", ".join(reasons)) if reasons else None
+
     def _close_gate(self, reason: str) -> None:
+        if not self._closed_for:
+            self._closed_at = self._clock.monotonic()
         self._closed_for.add(reason)
         self.gate_open = False
 

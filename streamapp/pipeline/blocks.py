@@ -227,7 +227,7 @@ class Blocks:
         lane, agent = self._lane, self._holding.agent
         offset = self._inlet.head_offset
         self._stopped = f"stopped at {offset} by {agent.name}: {why}"
-        lane.pause(self._stopped)
+        lane.pause(self._stopped, kind="blocked", agent=agent.name, offset=offset, detail=why)
         state = self._inlet.retries.get(offset) or RetryState(started=agent.engine.clock.monotonic())
         self._inlet.standing = Standing(offset, state, AgentFailed(why), "handler", self._stopped)
         log_event(

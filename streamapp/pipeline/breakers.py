@@ -130,7 +130,7 @@ class Breakers:
 
     def _opened(self, inlet: Inlet, breaker: BreakerState, why: str, failure: Exception) -> None:
         lane = inlet.lane
-        lane.pause(self._reason, lasts=True)
+        lane.pause(self._reason, lasts=True, kind="breaker", agent=self._agent.name)
         inlet.attentive = True
         log_event(
             log, logging.ERROR, Event.BREAKER_OPENED,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamapp.clock import Clock
 from streamapp.errors import OutputRejected, ValidationFailed
 from streamapp.events import Event, log_event
 from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Order, Reason, Redact, Stage, Writer, bury
+from streamapp.pipeline.measures import ErrorTypes, Told
 from streamapp.records import Headers, Outgoing, RawRecord
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*", re.DOTALL)
+
+
+class Buried(NamedTuple):
+    """A dead letter to send, and what is counted of it."""
+
+    outgoing: Outgoing
+    told: Told
 
 
 class Burial:
@@ -33,6 +41,7 @@ class Burial:
         dlq_partitions: Mapping[str, int],
         dlq_max_bytes: Mapping[str, int],
         max_record_bytes: int,
+        error_types: ErrorTypes,
         redact: Redact | None = None,
         streams_headers: bool = False,
     ) -> None:
@@ -42,6 +51,7 @@ class Burial:
         self._dlq_partitions = dlq_partitions
         self._dlq_max_bytes = dlq_max_bytes
         self._max_record_bytes = max_record_bytes
+        self._error_types = error_types
         self._redact = redact
         self._streams_headers = streams_headers
 
@@ -55,17 +65,18 @@ class Burial:
         stage: Stage,
         max_bytes: int | None = None,
         order: Order = "skipped",
-    ) -> Outgoing | None:
+    ) -> Buried | None:
         """Return the dead letter of a record that failed for good, or None when the agent has no dead-letter topic."""
         if spec.dlq is None:
             return None
         now = self._clock.wall()
+        stage = told_stage(stage, failure)
         burial = bury(
             record,
             Failure(
                 agent=spec.name,
                 exception=failure,
-                stage=_stage(stage, failure),
+                stage=stage,
                 reason=reason,
                 attempts=state.calls,
                 first_failed_at=now if state.first_failed_at is None else state.first_failed_at,
@@ -95,7 +106,8 @@ class Burial:
                 f"{burial.id}: the value did not fit into {spec.dlq} and was left out; a replay needs it from the source topic",
                 dlq_id=burial.id,
             )  # fmt: skip
-        return burial.outgoing
+        told = Told(burial.id, burial.fingerprint, self._error_types.name(failure), reason, stage, now)
+        return Buried(burial.outgoing, told)
 
 
 def _trace_id(headers: Headers | None) -> str | None:
@@ -105,7 +117,8 @@ def _trace_id(headers: Headers | None) -> str | None:
     return None if found is None else found[1].decode()
 
 
-def _stage(stage: Stage, failure: Exception) -> Stage:
+def told_stage(stage: Stage, failure: Exception) -> Stage:
+    """Return the stage as a dead letter tells it."""
     if stage == "decode" and isinstance(failure, ValidationFailed):
         return "validate"
     if isinstance(failure, OutputRejected):

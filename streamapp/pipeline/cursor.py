@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from streamapp.errors import DecodeFailed
 from streamapp.pipeline.dead_letter import REPLAY_OF
 from streamapp.pipeline.lane import Entry, Inlet, record_of
+from streamapp.pipeline.measures import QUICK
 from streamapp.pipeline.savepoint import ALREADY_PROCESSED, Savepoint, current_savepoint
 from streamapp.records import RawRecord
 
 if TYPE_CHECKING:
     from streamapp.pipeline.dead_letter import Stage
+    from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.process import AgentRun
     from streamapp.pipeline.retry import RetryState
 
@@ -42,13 +45,17 @@ class Cursor:
         "_dedupe",
         "_fresh",
         "_inlet",
+        "_is_at_work",
         "_items",
+        "_run_since",
         "_turn",
         "agent",
+        "attempts",
         "interrupted",
         "record",
         "records",
         "savepoint",
+        "since",
         "stale",
         "task",
         "value",
@@ -78,6 +85,12 @@ class Cursor:
         self._fresh = 0
         """Records that may still be taken without a look at anything else: of this lane, in this turn."""
         self._turn = RECORDS_PER_TURN
+        self.since = 0.0
+        """By perf_counter: when what is in hand was begun, which is when what came before ended."""
+        self.attempts = 0
+        """At records and batches, that ended."""
+        self._run_since = 0.0
+        self._is_at_work = False
 
     def __aiter__(self) -> Cursor:
         return self
@@ -134,16 +147,35 @@ class Cursor:
         if savepoint is None:
             return
         self.savepoint = None
+        # The one clock that a record pays for, 0.05 µs: its end is the next one's beginning, unless that is waited for.
+        now = perf_counter()
+        self.attempts += 1
+        if now - self.since > QUICK:
+            self.agent.work.slow.add(now - self.since)
+        self.since = now
         inlet: Inlet = self._inlet  # type: ignore[assignment]  # a savepoint has an inlet
         if self._items:
-            self._answer(savepoint, self.records if getattr(savepoint, "is_batch", False) else (savepoint.record,))
-        else:
-            for header in savepoint.record.headers() or ():  # 0.02 µs where there are none, as for most records
-                if header[0] == REPLAY_OF:
-                    self._answer(savepoint, (savepoint.record,))
-                    break
+            self._finish_batch(inlet, savepoint)
+            return
+        for header in savepoint.record.headers() or ():  # 0.02 µs where there are none, as for most records
+            if header[0] == REPLAY_OF:
+                self._answer(savepoint, (savepoint.record,))
+                break
         if savepoint.entry is None:
             kept = self._admission.admit(savepoint, savepoint.record.offset() + 1)  # type: ignore[operator]  # a record read has an offset
+            if inlet.attentive:
+                self.agent.forget_retries(inlet, savepoint)
+        else:
+            kept = self._leave(inlet, savepoint)
+        if not kept or self.stale:
+            raise Rewound
+
+    def _finish_batch(self, inlet: Inlet, savepoint: Savepoint) -> None:
+        items = self._in_hand(savepoint)
+        self.agent.counts.batched += len(items) - 1
+        self._answer(savepoint, self.records if getattr(savepoint, "is_batch", False) else (savepoint.record,))
+        if savepoint.entry is None:
+            kept = self._admission.admit_batch(savepoint, [record_of(item) for item in items])
             if inlet.attentive:
                 self.agent.forget_retries(inlet, savepoint)
         else:
@@ -171,6 +203,7 @@ class Cursor:
         self._items = [savepoint.entry or savepoint.record]
         loop = asyncio.get_running_loop()
         ends_at = None if within is None else loop.time() + within
+        self.agent.counts.took(limit)
         solo = self.agent.alone_until(inlet, self.record)
         while len(self.values) < limit and not solo:
             if self.stale or savepoint.number != inlet.lane.number:
@@ -182,7 +215,9 @@ class Cursor:
                     break
                 if inlet.lane.paused:
                     break
+                self.rest(self.since)
                 await self._wait(left)
+                self._work()
                 continue
             if inlet.lane.condemned and self.agent.condemned(inlet, record_of(inlet.queue[0])) is not None:
                 break  # it gets its dead letter alone
@@ -199,6 +234,12 @@ class Cursor:
             return
         self.savepoint = None
         savepoint.is_open = False
+        now = perf_counter()
+        self.attempts += 1
+        self.agent.counts.failed += 1
+        if now - self.since > QUICK:
+            self.agent.work.slow.add(now - self.since)
+        self.since = now
         self.agent.failed(cast("Inlet", self._inlet), savepoint, self._in_hand(savepoint), failure, stage)
 
     def retry_state(self) -> RetryState | None:
@@ -210,9 +251,31 @@ class Cursor:
     async def wait_for_record(self) -> None:
         """Wait until some record could be started; takes none. Raises Rewound."""
         await self._pick()
+        self.rest(self.since)
+
+    def rest(self, now: float) -> None:
+        """Nothing is in hand from `now` on."""
+        if self._is_at_work:
+            self._is_at_work = False
+            self.agent.work.spent += self.since - self._run_since
+            self.agent.work.ended(now)
+
+    def _work(self) -> None:
+        """Something is in hand from now on."""
+        self.since = self._run_since = perf_counter()
+        self._is_at_work = True
+        self.agent.work.began(self.since)
+
+    @property
+    def spent(self) -> float:
+        """Seconds of the attempts that ended in the run that goes on."""
+        return self.since - self._run_since if self._is_at_work else 0.0
 
     def reset(self) -> None:
         """Forget what the last life of the coroutine left."""
+        self.rest(perf_counter())
+        self._turn += self._fresh
+        self._fresh = 0  # so that the next record begins where it is picked, whatever the function does before
         self.stale = False
         self.record = None
         self.interrupted = None
@@ -220,6 +283,14 @@ class Cursor:
         self.values = []
         self._items = []
         current_savepoint.set(None)
+
+    @property
+    def items(self) -> list[RawRecord | Entry]:
+        """What is in hand, in offset order; while a batch fills, what it has."""
+        return [] if self.savepoint is None else self._in_hand(self.savepoint)
+
+    def items_of(self, lane: Lane) -> list[RawRecord | Entry]:
+        return self.items if self.savepoint is not None and self.savepoint.lane is lane else []
 
     def _in_hand(self, savepoint: Savepoint) -> list[RawRecord | Entry]:
         """Return all that `savepoint` covers, in offset order: one record, or the batch that `take` collected."""
@@ -242,6 +313,7 @@ class Cursor:
     async def _pick(self) -> Inlet:
         """Return an inlet whose next record may start now; waits for one."""
         inlet = self._inlet
+        self.rest(self.since)
         self._turn += self._fresh  # what was not used
         self._fresh = 0
         while True:
@@ -264,6 +336,7 @@ class Cursor:
             if inlet is not None:
                 self._fresh = min(RECORDS_PER_LANE, self._turn)
                 self._turn -= self._fresh
+                self._work()
                 return inlet
             self._turn = RECORDS_PER_TURN
             await self._wait(None)

@@ -19,10 +19,13 @@ from streamapp.pipeline.expiry import Sweeper
 from streamapp.pipeline.group import Group, TableRestore
 from streamapp.pipeline.isolation import Isolation
 from streamapp.pipeline.letters import Letters
+from streamapp.pipeline.measures import ErrorTypes, Fingerprints
 from streamapp.pipeline.process import AgentRun
+from streamapp.pipeline.rebalance import RebalanceTimes
 from streamapp.pipeline.refused import Refused
 from streamapp.pipeline.replayed import Answers
 from streamapp.pipeline.resolution import status_topic
+from streamapp.pipeline.snapshot import Snapshot
 from streamapp.pipeline.table import TableHandle
 from streamapp.pipeline.takes import Takes
 from streamapp.pipeline.ticks import Ticks
@@ -31,6 +34,7 @@ from streamapp.pipeline.unit_of_work import Tick, UnitOfWork
 from streamapp.records import Partition
 
 if TYPE_CHECKING:
+    from streamapp.pipeline.facts import EngineFacts
     from streamapp.pipeline.lane import Lane, Line
     from streamapp.pipeline.overlay import TablePartition
     from streamapp.pipeline.retry import Retry
@@ -126,6 +130,8 @@ class Engine:
         self.admission = Admission(parts.clock, overlay_max_bytes=settings.overlay_max_bytes, every=settings.commit_every)
         self.admission.interval = settings.commit_interval
         self.admission.opened = self._gate_opened
+        self.error_types = ErrorTypes()
+        self.fingerprints = Fingerprints()
         self._agents = [AgentRun(self, spec) for spec in agents]
         self._agents_of: dict[str, list[AgentRun]] = {}
         for agent in self._agents:
@@ -180,6 +186,7 @@ class Engine:
             dlq_partitions=parts.dlq_partitions,
             dlq_max_bytes=parts.dlq_max_bytes,
             max_record_bytes=settings.max_record_bytes,
+            error_types=self.error_types,
             redact=settings.dlq_redact,
             streams_headers=settings.dlq_streams_headers,
         )
@@ -202,6 +209,16 @@ class Engine:
         self.refused = Refused(self.admission)
         self.takes = Takes(self.group.lanes, self.answers, self.send, parts.clock)
         self._sweeper = Sweeper(self.admission, self.group, self.ticks, parts.clock)
+        self._rebalances = RebalanceTimes(parts.clock)
+        self._snapshot = Snapshot(
+            admission=self.admission,
+            group=self.group,
+            agents=self._agents,
+            transactions=self._transactions,
+            rebalances=self._rebalances,
+            fingerprints=self.fingerprints,
+            clock=parts.clock,
+        )
 
     # --- life
 
@@ -345,6 +362,10 @@ class Engine:
             "dedupe_hits": sum(agent.dedupe.hits for agent in self._agents if agent.dedupe is not None),
         }
 
+    def facts(self) -> EngineFacts:
+        """Return what is to be told of lanes, agents, transactions and tables as of now. Under a millisecond for a dozen partitions."""
+        return self._snapshot.take()
+
     # --- the record path, for cursors and agents
 
     def admit_window(self, lane: Lane) -> None:
@@ -353,7 +374,7 @@ class Engine:
         was_full = len(window) >= self.lane_bound
         while window and window[0].done:
             entry = window.popleft()
-            if not self.admission.admit_all(lane, entry.savepoints, entry.upto):
+            if not self.admission.admit_all(lane, entry.savepoints, entry.upto, entry.record):
                 return
             if lane.line.holder is entry:
                 lane.line.holder = None
@@ -463,6 +484,7 @@ class Engine:
             )
         elif not self.group.lanes:
             log_event(log, logging.INFO, Event.IDLE_MEMBER, "no partition is left for this worker: it stays as a spare")
+        self._rebalances.given(lanes)
         if self._listener is not None:
             self._listener.on_assigned({lane.partition for lane in lanes})
 
@@ -477,6 +499,7 @@ class Engine:
                 if inlet.agent.holding is not None:
                     inlet.agent.holding.opened(inlet)
             self.wake_line(lane.line)
+        self._rebalances.run(lanes)
         if self._listener is not None:
             self._listener.on_restored({lane.partition for lane in lanes})
 
@@ -489,6 +512,7 @@ class Engine:
                     inlet.agent.holding.gone(inlet)
         for agent in self._agents:
             agent.restart(only=gone)
+        self._rebalances.gone(lanes)
         if self._listener is not None:
             self._listener.on_revoked({lane.partition for lane in lanes})
 

@@ -67,13 +67,13 @@ class LaneFacts:
     state: str
     """`LaneState`'s value."""
     committed: int | None
-    """The group's next offset; None where none was ever committed."""
+    """The group's next offset, as last heard or committed here; None where none was ever committed, or while it is being asked for."""
     committed_at: float | None
     """Seconds since 1970 when this worker last committed it; None while it has not."""
     position: int | None
-    """Behind all that was fetched, commit markers at the end included; None before the first record or end was seen."""
+    """Behind all that was fetched, commit markers at the end included; None before the first record or end was seen, also after a rewind."""
     merged: int
-    """Records admitted to units that became durable, since the partition was assigned."""
+    """Records admitted to units that became durable, since the partition was assigned; what waits behind a blocked key counts when it is put there."""
     unmerged: int
     """Records fetched, and not in a durable unit."""
     oldest_unmerged: float | None
@@ -98,10 +98,11 @@ class AgentFacts:
     concurrency: int
     in_hand: int
     processed: int
+    """Records that it is done with: handled, found to be duplicates, or dead-lettered. What is read again after an abort counts again."""
     busy_seconds: float
-    """Seconds in which at least one record was in hand."""
+    """Seconds in which at least one record was in hand; what a batch waits for more is none."""
     duration: Distribution
-    """Seconds that an agent had a record, or a batch, per attempt."""
+    """Seconds that an agent had a record, or a batch, per attempt: of all that ended, also in a failure, at the dedupe table or in decoding."""
     batch_max: int | None
     """The largest n of `take(n)` seen; None for an agent without."""
     retries: Mapping[str, int]
@@ -109,12 +110,12 @@ class AgentFacts:
     dedupe_hits: int | None
     """None for an agent without dedupe."""
     dead_letters: Mapping[tuple[str, str], int]
-    """By (error type, reason)."""
+    """Durable ones, by (error type, reason)."""
     fingerprints: int
-    """Distinct ones."""
+    """Distinct ones, of durable dead letters."""
     letter_write_failures: int
     replayed: Mapping[str, int]
-    """Replayed records that were settled, by outcome."""
+    """Replayed records that it is done with, by outcome: `processed`, `already-processed`, `reopened`."""
     breakers: Mapping[Partition, float]
     """Partitions whose breaker is open, and since when (seconds since 1970)."""
 
@@ -124,17 +125,18 @@ class TransactionFacts:
     """The worker's transactions, since it started."""
 
     outcomes: Mapping[str, int]
-    """`committed`, `aborted`, `resumed` (committed after a timed-out call; counted as committed, too), `unknown`."""
+    """`committed`, `aborted`, `resumed` (committed after a timed-out call; counted as committed, too), `unknown` (dropped, and the broker asked)."""
     rebuilds: Mapping[str, int]
     """Producers replaced, by reason."""
     open_since: float | None
     """Seconds since 1970 when the open unit got its first record; None while it is empty."""
     open_records: int
     overlay_bytes: int
+    """Table writes that are not on disk yet, of the open unit and the one being committed."""
     last_commit: float | None
     """Seconds since 1970."""
     duration: Distribution
-    """Seconds from a unit's first record to its commit's end."""
+    """Seconds from a unit's first record to its commit's end; this and the next two of committed units."""
     commit_duration: Distribution
     """Seconds from closing to the commit's end."""
     records: Distribution
@@ -153,6 +155,26 @@ class TableFacts:
     keys: int | None
     """An estimate."""
     bytes: int | None
+    """On disk and in memory, an estimate, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class FingerprintFacts:
+    """One kind of failure of one agent whose dead letters this worker wrote."""
+
+    fingerprint: str
+    agent: str
+    error_type: str
+    reason: str
+    """The newest letter's, as its stage."""
+    stage: str
+    count: int
+    first: float
+    """Seconds since 1970, and so is the next."""
+    last: float
+    letters: tuple[str, ...]
+    """Ids of the newest five, the newest first."""
+    dlq: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +187,15 @@ class EngineFacts:
     agents: tuple[AgentFacts, ...]
     transactions: TransactionFacts
     tables: tuple[TableFacts, ...]
+    fingerprints: tuple[FingerprintFacts, ...] = ()
+    """At most 200, the one seen last first."""
 
 
 __all__ = [
     "AgentFacts",
     "Distribution",
     "EngineFacts",
+    "FingerprintFacts",
     "InHand",
     "LaneFacts",
     "StandsFor",

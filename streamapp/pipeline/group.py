@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from streamapp.clock import Deadline
 from streamapp.errors import DeadlinePassed, StreamAppError, UnitAborted
 from streamapp.events import Event, log_event
-from streamapp.pipeline.lane import NO_POSITION, Inlet, Lane, LaneState, Line, Return
+from streamapp.pipeline.lane import NO_POSITION, REVOKED, Inlet, Lane, LaneState, Line, Return
 from streamapp.pipeline.overlay import TablePartition
 from streamapp.pipeline.suspects import read
 from streamapp.records import Partition
@@ -145,7 +145,7 @@ class Group:
         with self._admission.lock:
             lanes = [self.lanes[where] for where in partitions if where in self.lanes]
             for lane in lanes:
-                lane.pause("revoked")
+                lane.pause(REVOKED, kind="revoked")
         return self._giving.submit(self._give_back, lanes)
 
     def revoked(self, source: PartitionSource, partitions: Sequence[Partition]) -> None:
@@ -379,7 +379,7 @@ class Group:
         """Where to begin: the committed offset, or auto_offset_reset resolved to a number once; never silently from elsewhere."""
         start, end = await self._ask(lambda offsets: offsets.bounds(lane.partition, Deadline.after(COMMITTED_WAIT)))
         lane.count, lane.others = read(answer.metadata)
-        lane.committed = answer.offset
+        lane.committed = lane.in_group = answer.offset
         if answer.offset is None:
             if self._reset == "error":
                 self._stand(lane, Event.LANE_STALLED, f"{lane}: nothing is committed and auto_offset_reset is error")
@@ -418,7 +418,7 @@ class Group:
     @staticmethod
     def _stand(lane: Lane, event: Event, message: str) -> None:
         lane.committed = None
-        lane.pause(NO_POSITION)
+        lane.pause(NO_POSITION, kind="no position", detail=message)
         log_event(log, logging.ERROR, event, message, topic=lane.partition.topic, partition=lane.partition.number)
 
     async def _ask(self, question: Callable[[OffsetReader], T]) -> T:
@@ -501,7 +501,7 @@ class Group:
             if lane.line.holder is not None and all(other is lane or not other.running for other in lane.line.lanes):
                 lane.line.holder = None
             for reason in list(lane.pauses):
-                if reason != "revoked" and reason not in lane.lasting:
+                if reason != REVOKED and reason not in lane.lasting:
                     lane.unpause(reason)
             lane.next_offset = positions[partition]
             with self._admission.lock:
@@ -519,6 +519,7 @@ class Group:
                 continue
             inlet = lane.inlets[0]
             if batch.records:
+                lane.position = cast("int", batch.records[-1].offset()) + 1
                 if lane.held is not None:
                     lane.held.extend(batch.records)
                 else:
@@ -526,6 +527,7 @@ class Group:
                     inlet.agent.offer(inlet, len(batch.records))
             if batch.end is not None:
                 lane.end_seen = batch.end
+                lane.position = max(batch.end, lane.position or 0)
                 if not inlet.queue:
                     inlet.agent.engine.drained(lane)
 

@@ -40,6 +40,11 @@ class Holding:
         """Return whether a key is blocked there."""
         return bool(self._blocks[inlet].by_key)
 
+    def held(self, inlet: Inlet) -> list[int]:
+        """Return of each blocked key there how many records wait."""
+        blocks = self._blocks.get(inlet)
+        return [] if blocks is None else [len(blocked.offsets) for blocked in blocks.by_key.values()]
+
     def opened(self, inlet: Inlet) -> None:
         """The lane begins anew: read what is blocked, ask what became of the heads, and go on with what waits for none."""
         self._blocks[inlet] = blocks = Blocks(self, inlet)

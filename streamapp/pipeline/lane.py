@@ -6,8 +6,9 @@ assigned -> restoring -> running <-> rewinding
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -18,6 +19,8 @@ from streamapp.records import Partition, RawRecord
 if TYPE_CHECKING:
     from streamapp.pipeline.breaker import BreakerState
     from streamapp.pipeline.dead_letter import Reason, Stage
+    from streamapp.pipeline.facts import StandsFor
+    from streamapp.pipeline.measures import Told
     from streamapp.pipeline.overlay import TablePartition
     from streamapp.pipeline.process import AgentRun
     from streamapp.pipeline.retry import RetryState
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 NO_POSITION = "no position"
 """Why a lane stands whose committed offset tells no place to begin."""
+
+REVOKED = "revoked"
+"""Why a lane stands that is being given back."""
 
 
 class LaneState(Enum):
@@ -110,6 +116,12 @@ class Condemned:
     """How often its dead letter went down with its unit; then it is written in a unit of its own."""
     not_before: float = 0.0
     """Monotonic seconds before which the dead letter is not tried again."""
+    refusal: str = ""
+    """What was said of the dead letter that went down."""
+    letter: Told | None = None
+    """What is counted once its dead letter is durable."""
+    since: float = field(default_factory=time.monotonic)
+    """Monotonic seconds since when that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,17 @@ class Standing:
     stage: Stage
     pause: str | None
     """The lane's pause that ends with this record; None where what holds the partition holds the next record, too."""
+
+
+class Why(NamedTuple):
+    """One reason why a lane starts no record."""
+
+    kind: StandsFor
+    since: float
+    """Monotonic seconds."""
+    agent: str | None
+    offset: int | None
+    detail: str
 
 
 class Inlet:
@@ -173,19 +196,24 @@ class Lane:
     """An assigned partition. Its number changes with each assignment and rewind: what carries an older one is dropped."""
 
     __slots__ = (
+        "admitted",
         "committed",
+        "committed_at",
         "condemned",
         "count",
         "drains",
         "end_seen",
         "exclusive",
         "held",
+        "in_group",
         "in_hand",
         "inlets",
         "isolate_until",
         "lasting",
         "life",
         "line",
+        "merged",
+        "moved_at",
         "next_offset",
         "number",
         "opened",
@@ -193,6 +221,7 @@ class Lane:
         "partition",
         "paused",
         "pauses",
+        "position",
         "returns_by",
         "running",
         "source",
@@ -201,6 +230,7 @@ class Lane:
         "tables",
         "turn",
         "unresolved",
+        "whys",
         "window",
     )
 
@@ -209,6 +239,8 @@ class Lane:
         self.line = line
         self.number = number
         self.state = LaneState.ASSIGNED
+        self.moved_at = time.monotonic()
+        """When it came to `state`."""
         self.running = False
         """Whether results may be admitted; read and written under the engine's lock."""
         self.opened = False
@@ -218,7 +250,18 @@ class Lane:
         """Those of `pauses` that a rewind does not end."""
         self.paused = False
         """Whether `pauses` holds a reason: no record is started."""
+        self.whys: dict[str, Why] = {}
+        """What is told of each of `pauses`."""
         self.committed: int | None = None
+        """Where it begins anew: the group's offset, or what stands for it while `unresolved`."""
+        self.in_group: int | None = None
+        """The group's committed offset, as last heard or written; None where there is none."""
+        self.committed_at: float | None = None
+        """Seconds since 1970 when a unit here last committed it."""
+        self.admitted = 0
+        """Records of it in the open unit."""
+        self.merged = 0
+        """Records of it in units that became durable."""
         self.returns_by: Return | None = None
         """What brings it back, while it stands: the last one begun, as what an earlier one found no longer holds."""
         self.unresolved = False
@@ -238,6 +281,8 @@ class Lane:
         self.next_offset = 0
         self.end_seen = 0
         """The offset of the last PARTITION_EOF: the end, commit markers included."""
+        self.position: int | None = None
+        """Behind all that was fetched; None before anything was."""
         self.inlets: list[Inlet] = []
         self.exclusive = True
         self.straight = True
@@ -256,16 +301,29 @@ class Lane:
         if state not in _MOVES[self.state]:
             raise InvariantBroken(f"lane {self.partition}: {self.state.value} -> {state.value} is no legal move")
         self.state = state
+        self.moved_at = time.monotonic()
         self.running = state is LaneState.RUNNING
         self.opened = self.opened or self.running
 
     @property
     def is_kept(self) -> bool:
         """Whether it ran and is still ours, though it may stand at the moment: a rewind ends by itself."""
-        return self.opened and self.state is not LaneState.CLOSED and not self.pauses & {"revoked", NO_POSITION}
+        return self.opened and self.state is not LaneState.CLOSED and not self.pauses & {REVOKED, NO_POSITION}
 
-    def pause(self, reason: str, *, lasts: bool = False) -> None:
-        """Start no record until `unpause`, or until the lane is rewound unless it `lasts`."""
+    def pause(
+        self,
+        reason: str,
+        *,
+        lasts: bool = False,
+        kind: StandsFor = "paused",
+        since: float | None = None,
+        agent: str | None = None,
+        offset: int | None = None,
+        detail: str = "",
+    ) -> None:
+        """Start no record until `unpause`, or until the lane is rewound unless it `lasts`. The rest is for who asks why."""
+        if reason not in self.pauses:
+            self.whys[reason] = Why(kind, time.monotonic() if since is None else since, agent, offset, detail)
         self.pauses.add(reason)
         if lasts:
             self.lasting.add(reason)
@@ -273,6 +331,7 @@ class Lane:
 
     def unpause(self, reason: str) -> None:
         self.pauses.discard(reason)
+        self.whys.pop(reason, None)
         self.lasting.discard(reason)
         self.paused = bool(self.pauses)
 
@@ -307,6 +366,7 @@ class Lane:
         self.window.clear()
         self.in_hand = 0
         self.end_seen = 0
+        self.position = None
 
     def __str__(self) -> str:
         return str(self.partition)

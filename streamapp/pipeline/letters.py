@@ -57,7 +57,9 @@ class Letters:
     def wait(self, inlet: Inlet, offset: int, verdict: Condemned) -> None:
         """The partition stands until its letter is due, and is written."""
         reason = f"dead letter of {offset} by {inlet.agent.name}"
-        inlet.lane.pause(reason)
+        inlet.lane.pause(
+            reason, kind="unwritten", since=verdict.since, agent=inlet.agent.name, offset=offset, detail=verdict.refusal
+        )
         task = self._loop.create_task(self._again(inlet, offset, verdict, reason), name=reason)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -71,6 +73,9 @@ class Letters:
         for inlet, offset in list(self._sent):
             if offset < unit.lanes.get(inlet.lane, 0):
                 verdict = self._sent.pop((inlet, offset))
+                if verdict.letter is not None:
+                    inlet.agent.counts.written(verdict.letter)
+                    self._engine.fingerprints.add(inlet.agent.name, str(inlet.agent.spec.dlq), verdict.letter)
                 if verdict.unwritten:
                     self._say_written(inlet, offset, verdict)
 
@@ -101,12 +106,14 @@ class Letters:
 
     def _suspect(self, inlet: Inlet, offset: int, verdict: Condemned, cause: Exception) -> None:
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0**verdict.unwritten)
-        again = replace(verdict, unwritten=verdict.unwritten + 1, not_before=self._engine.clock.monotonic() + wait)
+        due = self._engine.clock.monotonic() + wait
+        again = replace(verdict, unwritten=verdict.unwritten + 1, not_before=due, refusal=str(cause))
         lane, dlq = inlet.lane, inlet.agent.spec.dlq
         with self._engine.admission.lock:  # committing thins it out
             lane.condemned[Place(inlet.stage, offset)] = again
         if not verdict.unwritten and str(dlq) not in str(cause):
             return  # it may have been another output; the next try tells
+        inlet.agent.counts.letter_write_failures += 1
         where: dict[str, Any] = {
             "topic": lane.partition.topic,
             "partition": lane.partition.number,

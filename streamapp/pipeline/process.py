@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, cast
 from streamapp.errors import AgentFailed, RecordError, StreamAppError
 from streamapp.events import Event, log_event
 from streamapp.pipeline.breakers import Breakers
+from streamapp.pipeline.burial import told_stage
 from streamapp.pipeline.cursor import Cursor, Rewound
+from streamapp.pipeline.dead_letter import fingerprint
 from streamapp.pipeline.dedupe import Dedupe
 from streamapp.pipeline.holding import Holding, HoldingCursor
 from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place, Standing, record_of
+from streamapp.pipeline.measures import Counts, Work
+from streamapp.pipeline.replayed import PROCESSED
 from streamapp.pipeline.retry import FailureClass, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Outgoing, RawRecord
 
 if TYPE_CHECKING:
+    from streamapp.pipeline.burial import Buried
     from streamapp.pipeline.dead_letter import Order, Reason, Stage
     from streamapp.pipeline.engine import Engine
     from streamapp.pipeline.lane import Lane
@@ -57,7 +62,8 @@ class AgentRun:
         self.cursors = [
             Cursor(self) if self.holding is None else HoldingCursor(self, self.holding) for _ in range(spec.concurrency)
         ]
-        self.processed = 0
+        self.work = Work()
+        self.counts = Counts(engine.error_types)
         self.breakers = None if spec.breaker is None or not spec.breaker.enabled or spec.stops else Breakers(self, spec.breaker)
         self._alone: dict[Inlet, int] = {}
         self._stopping = False
@@ -179,7 +185,7 @@ class AgentRun:
     def watch(self, now: float) -> None:
         """Look at the records in hand: name the slow ones, and end attempts that take too long. Called a few times a second.
 
-        A record is timed from the first look that found it, so that no clock is read per record.
+        A record is timed from the first look that found it, by the engine's clock: a limit's quarter of a second is not worth reading it.
         """
         if self.breakers is not None:
             self.breakers.step(now)
@@ -301,6 +307,7 @@ class AgentRun:
         """The agent is done with `record`: where it was replayed, its savepoint says what became of it."""
         row = self.engine.answers.resolved(self.spec, record, outcome)
         if row is not None:
+            self.counts.settled(outcome or PROCESSED)
             savepoint.send(row)
 
     def forget_retries(self, inlet: Inlet, savepoint: Savepoint) -> None:
@@ -381,7 +388,8 @@ class AgentRun:
         match decide(self.retry, state, failure, now=self.engine.clock.monotonic(), random=random.random):
             case Wait(seconds=seconds):
                 self._put_back(inlet, items)
-                self._back_off(inlet, offset, seconds)
+                self._say_retried(lane, offset, state, failure, stage, seconds)
+                self._back_off(inlet, offset, seconds, failure)
             case Verdict(outage=float() as seconds) if self.breakers is not None:
                 self._put_back(inlet, items)
                 self.breakers.outage(inlet, offset, state, seconds, failure)
@@ -395,16 +403,15 @@ class AgentRun:
         """A record inside a batch cannot be decoded: its dead letter joins the batch's savepoint."""
         state = self._new_state(savepoint)
         self._count(state, "decode")
-        letter = self.engine.burial.letter(self.spec, record, state, "permanent", failure, "decode")
-        if letter is not None:
-            self.engine.letters.sent(
-                inlet, cast("int", record.offset()), Condemned(failure, state, stage="decode", reason="permanent")
-            )
-            savepoint.send(letter)
+        burial = self.engine.burial.letter(self.spec, record, state, "permanent", failure, "decode")
+        if burial is not None:
+            verdict = Condemned(failure, state, stage="decode", reason="permanent", letter=burial.told)
+            self.engine.letters.sent(inlet, cast("int", record.offset()), verdict)
+            savepoint.send(burial.outgoing)
             self._reopen(savepoint, record)
 
     def _new_state(self, savepoint: Savepoint) -> RetryState:
-        # No clock is read when a record starts; the watch over records in hand knows how long this one has been there.
+        # As the watch over records in hand counts, which ends attempts.
         return RetryState(started=self.engine.clock.monotonic() - self.in_hand_for(savepoint))
 
     def _count(self, state: RetryState, stage: Stage) -> None:
@@ -431,7 +438,18 @@ class AgentRun:
         inlet.queue.extendleft(reversed(items))
         self.offer(inlet, 1)
 
-    def _back_off(self, inlet: Inlet, offset: int, seconds: float) -> None:
+    def _say_retried(self, lane: Lane, offset: int, state: RetryState, failure: Exception, stage: Stage, seconds: float) -> None:
+        self.counts.retried(failure)
+        if not log.isEnabledFor(logging.INFO):
+            return
+        log_event(
+            log, logging.INFO, Event.RECORD_RETRIED,
+            f"{lane}@{offset}: attempt {state.calls} of agent {self.name} failed, the next one in {seconds:.2g} s: {type(failure).__name__}",
+            topic=lane.partition.topic, partition=lane.partition.number, offset=offset, agent=self.name, attempt=state.calls,
+            error_type=type(failure).__name__, fingerprint=fingerprint(failure, told_stage(stage, failure)), delay=round(seconds, 3),
+        )  # fmt: skip
+
+    def _back_off(self, inlet: Inlet, offset: int, seconds: float, failure: Exception) -> None:
         """The partition stands still until the next attempt, which joins a later unit than the one that is open now.
 
         What was done before is committed early, so that it is safe and the wait holds no transaction open.
@@ -439,7 +457,7 @@ class AgentRun:
         lane = inlet.lane
         number = lane.number
         reason = f"retry of {offset} by {self.name}"
-        lane.pause(reason)
+        lane.pause(reason, kind="retrying", agent=self.name, offset=offset, detail=type(failure).__name__)
         unit = self.admission.unit
         begun = not unit.is_empty
         self.engine.commit_soon(within=seconds)
@@ -480,24 +498,26 @@ class AgentRun:
             if self.holding.stands_at(inlet, item, record):
                 return
             order = self.holding.order(inlet, record)
-        letter: Outgoing | None = None
+        burial: Buried | None = None
         found = lane.condemned.get(Place(inlet.stage, cast("int", record.offset()))) if lane.condemned else None
         refused = 0 if found is None else found.letters
         if refused < 2 and (not self.spec.stops or answer is not None):
-            letter = self.engine.burial.letter(
+            burial = self.engine.burial.letter(
                 self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None, order=order,
             )  # fmt: skip
         if found is not None and found.unwritten and not alone and answer is None:
             self._put_back(inlet, [item])
             self.engine.letters.wait(inlet, cast("int", record.offset()), found)
             return
-        if letter is None:
+        if burial is None:
             self._put_back(inlet, [item])
             self._stand(inlet, Condemned(failure, state, letters=refused, stage=stage, reason=reason), record)
             return
-        verdict = Condemned(
-            failure, state, letters=refused, stage=stage, reason=reason, unwritten=found.unwritten if found else 0
-        )
+        letter = burial.outgoing
+        verdict = Condemned(failure, state, letters=refused, stage=stage, reason=reason, letter=burial.told)
+        if found is not None and found.unwritten:
+            verdict = replace(verdict, unwritten=found.unwritten, since=found.since)
+        self.counts.buried += 1
         self.engine.letters.sent(inlet, cast("int", record.offset()), verdict)
         savepoint = Savepoint(lane, record, exclusive=lane.exclusive, entry=item if isinstance(item, Entry) else None)
         savepoint.stage = inlet.stage
@@ -522,6 +542,7 @@ class AgentRun:
         """Beside a dead letter: where it is the next of a replayed record, it says so."""
         row = self.engine.answers.reopened(self.spec, record)
         if row is not None:
+            self.counts.settled("reopened")
             savepoint.send(row)
 
     def bury_standing(self, inlet: Inlet, answer: Outgoing) -> bool:
@@ -568,9 +589,11 @@ class AgentRun:
         lane, offset, failure = inlet.lane, cast("int", record.offset()), cast("Exception", verdict.failure)
         place = Place(inlet.stage, offset)
         pause = f"stopped at {offset} by {self.name}: {type(failure).__name__}"
-        lane.pause(pause)
-        inlet.standing = Standing(offset, cast("RetryState", verdict.tries), failure, verdict.stage, pause)
         known = lane.condemned.get(place)
+        since = verdict.since if known is None or known.reason is None else known.since
+        detail = type(failure).__name__ if verdict.letters < 2 else f"{self.spec.dlq} refuses its dead letter"
+        lane.pause(pause, kind="stopped", since=since, agent=self.name, offset=offset, detail=detail)
+        inlet.standing = Standing(offset, cast("RetryState", verdict.tries), failure, verdict.stage, pause)
         if known is not None and known.reason is not None:
             return  # read again after a rewind, and said before
         with self.admission.lock:  # committing thins it out

@@ -25,6 +25,7 @@ from streamapp.errors import (
 from streamapp.events import Event, log_event
 from streamapp.faults import FaultPoint, reached
 from streamapp.pipeline.commit import Commit
+from streamapp.pipeline.measures import DURATIONS, RECORDS, Histogram
 
 if TYPE_CHECKING:
     from streamapp.pipeline.admission import Admission
@@ -87,6 +88,17 @@ class TransactionThread:
         """Source records whose work became durable."""
         self.replayed = 0
         """Source records whose work was dropped, to be done again."""
+        self.resumed = 0
+        """Commits that were called again after their time was over."""
+        self.unknown = 0
+        """Those of `aborts` whose unit may have been committed all the same: the broker is asked."""
+        self.reasons: dict[str, int] = {}
+        """How many of `rebuilds` for which reason."""
+        self.last_commit: float | None = None
+        """Seconds since 1970."""
+        self.duration = Histogram(DURATIONS)
+        self.commit_duration = Histogram(DURATIONS)
+        self.unit_records = Histogram(RECORDS)
         self._admission = admission
         self._new_producer = new_producer
         self._listener = listener
@@ -189,7 +201,8 @@ class TransactionThread:
         producer = admission.producer
         if producer is None:
             raise Fatal("no producer")
-        opened_at = unit.opened_at if unit.opened_at is not None else self._clock.monotonic()
+        closed_at = self._clock.monotonic()
+        opened_at = unit.opened_at if unit.opened_at is not None else closed_at
         # At least a second: a unit that waited long still gets its try, and the broker's answer decides.
         allowed = SAFE_SHARE * self._timeout
         allowed = allowed if unit.within is None else min(allowed, unit.within)
@@ -206,8 +219,14 @@ class TransactionThread:
         except ProducerUnusable as failure:
             self._drop(failure, unknown=commit.asked)
             return False
+        now = self._clock.monotonic()
+        self.last_commit = self._clock.wall()
         self.commits += 1
+        self.resumed += producer.resumed
         self.records += unit.records
+        self.duration.add(now - opened_at)
+        self.commit_duration.add(now - closed_at)
+        self.unit_records.add(unit.records)
         refused = commit.apply()
         if producer.suspect:
             # Before `committed`, which lets the loop begin the next transaction: that must be the new producer's.
@@ -223,6 +242,7 @@ class TransactionThread:
         """Abort: drop overlays and buffers, abort the transaction (or replace the producer), have the lanes rewound."""
         admission = self._admission
         self.aborts += 1
+        self.unknown += unknown
         self._listener.closing_units()
         had_transaction = admission.transaction_open or admission.flight is not None
         units = admission.drop()
@@ -277,6 +297,7 @@ class TransactionThread:
             old.close()
         reached(FaultPoint.IN_PRODUCER_REBUILD)
         self.rebuilds += 1
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
         wait = 0.1
         while not self._stopping:
             try:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streamapp.records import Outgoing
+from streamapp.records import Outgoing, RawRecord
 
 if TYPE_CHECKING:
     from streamapp.pipeline.lane import Lane
@@ -32,6 +32,7 @@ class UnitOfWork:
         "culprit",
         "delivered",
         "dirty",
+        "firsts",
         "lanes",
         "numbers",
         "opened_at",
@@ -41,6 +42,7 @@ class UnitOfWork:
         "records",
         "sifted",
         "size_bytes",
+        "taken",
         "ticks",
         "within",
         "writers",
@@ -53,6 +55,10 @@ class UnitOfWork:
         """The next offset after each lane's last admitted record."""
         self.numbers: dict[Lane, int] = {}
         """The lane number under which the first of that was admitted: work of before a rewind never goes with work of after it."""
+        self.firsts: dict[Lane, RawRecord] = {}
+        """The first record of each lane: as long as the unit is not durable, the oldest unmerged one. None of a lane that has only an offset."""
+        self.taken: dict[Lane, int] = {}
+        """Of a closed unit: how many records each lane has in it."""
         self.counts: dict[Lane, tuple[int, Count]] = {}
         """What to count beside which offset, where that does not follow from the offset's advance."""
         self.dirty: dict[TablePartition, None] = {}

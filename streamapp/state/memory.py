@@ -20,6 +20,7 @@ class MemoryStore:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._data: dict[bytes, bytes] = {}
+        self._size_bytes = 0
         self._changelog_offset: int | None = None
         self._current_at: float | None = None
         self._closed = False
@@ -40,6 +41,9 @@ class MemoryStore:
     def corrupt(self) -> str | None:
         return None
 
+    def estimate(self) -> tuple[int, int] | None:
+        return len(self._data), self._size_bytes
+
     def get(self, key: bytes) -> bytes | None:
         self._check_open()
         return self._data.get(key)
@@ -58,9 +62,11 @@ class MemoryStore:
         with self._lock:
             self._check_open()
             for key, value in writes.items():
-                if value is None:
-                    self._data.pop(key, None)
-                else:
+                before = self._data.pop(key, None) if value is None else self._data.get(key)
+                if before is not None:
+                    self._size_bytes -= len(key) + len(before)
+                if value is not None:
+                    self._size_bytes += len(key) + len(value)
                     self._data[key] = value
             if changelog_offset is not None:
                 self._changelog_offset = changelog_offset
@@ -76,13 +82,13 @@ class MemoryStore:
     def wipe(self) -> None:
         with self._lock:
             self._check_open()
-            self._data = {}
+            self._data, self._size_bytes = {}, 0
             self._changelog_offset = self._current_at = None
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            self._data = {}
+            self._data, self._size_bytes = {}, 0
 
     def _check_open(self) -> None:
         if self._closed:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from streamapp.application import StreamApp
     from streamapp.pipeline.dead_letter_counts import Unresolved
+    from streamapp.pipeline.facts import EngineFacts
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,10 @@ class EngineLike(Protocol):
 
     def restoring(self) -> list[dict[str, Any]]:
         """Return, per table partition that is not restored yet, how far it is and what stands in the way."""
+        ...
+
+    def facts(self) -> EngineFacts:
+        """Return what the engine tells of itself as of now. On the loop."""
         ...
 
     def unresolved(self) -> list[Unresolved]:

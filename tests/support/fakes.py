@@ -149,6 +149,7 @@ class FakeProducer:
     """A TransactionalProducer (`transactional`), or an idempotent one whose records count when they are flushed."""
 
     suspect = False
+    resumed = False
 
     def __init__(self, broker: FakeBroker, *, transactional: bool = True) -> None:
         fault = broker.strike("new")

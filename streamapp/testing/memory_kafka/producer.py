@@ -88,6 +88,10 @@ class MemoryProducer:
     def suspect(self) -> bool:
         return self._is_late
 
+    @property
+    def resumed(self) -> bool:
+        return False
+
     # --- records
 
     def begin(self) -> None:

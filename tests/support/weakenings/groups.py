@@ -494,7 +494,7 @@ GROUPS: Final = {
         rule="§6 revoke",
         lacks="starts records of a partition that is being given back",
         costs="the revoke takes as long as the records that wait there, and the group with it",
-        edits=(Edit("pipeline.group", '                lane.pause("revoked")\n', "                pass\n"),),
+        edits=(Edit("pipeline.group", '                lane.pause(REVOKED, kind="revoked")\n', "                pass\n"),),
         test=f"{UNIT}/test_revokes.py::test_nothing_is_started_on_a_partition_that_is_given_back",
         shows=r"== \[b'a'\]",
     ),

@@ -276,7 +276,7 @@ SAVEPOINTS: Final = {
         edits=(
             Edit(
                 "pipeline.group",
-                '                if reason != "revoked" and reason not in lane.lasting:\n                    lane.unpause(reason)\n',
+                "                if reason != REVOKED and reason not in lane.lasting:\n                    lane.unpause(reason)\n",
                 "                pass\n",
             ),
         ),

@@ -77,6 +77,7 @@ class Parts:
     """Looks up what came before this process, and writes down this start. Asked until it answers; may raise StreamAppError."""
     directory: Path | None = None
     """Where samples outlive the process; None: nowhere."""
+    starts_every: float = STARTS_EVERY
     told_surroundings: Callable[[Surroundings], None] = lambda _: None
     clock: Clock = field(default_factory=SystemClock)
 
@@ -105,7 +106,7 @@ class Sampler:
         self._past_known = False
         self._around = Around()
         self._reachable = True
-        self._starts_at = -STARTS_EVERY
+        self._starts_at = -parts.starts_every
         self._starts_of: set[Partition] = set()
         self._kept_at = self._clock.monotonic()
 
@@ -196,7 +197,7 @@ class Sampler:
         self._reachable = bool(ends)
         now = self._clock.monotonic()
         starts: dict[Partition, int] = {}
-        if ends and (now - self._starts_at >= STARTS_EVERY or not self._starts_of.issuperset(owned)):
+        if ends and (now - self._starts_at >= self._parts.starts_every or not self._starts_of.issuperset(owned)):
             starts = self._watermarks.starts(owned, within)
             self._starts_at, self._starts_of = now, set(starts)
         return ends, starts

@@ -157,16 +157,17 @@ class LagWatch:
             return
         self._begun.add(partition)
         past, memory = self.past, self._memories[partition]
-        known = {each.at for each in memory.happenings if each.change is Change.RESTARTED}
-        for started in past.starts:
-            if started not in known:
-                memory.happened(Happening(started, Change.RESTARTED, past.worker))
+        # Of two marks at one moment the first is what is named: a deploy says more than the start that it was.
         if past.previous_version is not None and past.starts:
             detail = f"{past.previous_version} -> {past.version}"
             memory.happened(Happening(past.starts[-1], Change.DEPLOYED, past.worker, past.version, detail))
+        known = {each.at for each in memory.happenings if each.change is Change.RESTARTED}
+        for started in past.starts if len(past.starts) > 1 else ():  # a first start is none again
+            if started not in known:
+                memory.happened(Happening(started, Change.RESTARTED, past.worker))
 
     def revoked(self, partitions: Collection[Partition], at: float) -> None:
-        for partition in partitions:
+        for partition in self._owned.intersection(partitions):
             self._owned.discard(partition)
             if (memory := self._memories.get(partition)) is not None:
                 memory.happened(Happening(at, Change.REVOKED, self.past.worker, self.past.version))
@@ -210,6 +211,7 @@ class LagWatch:
     ) -> View:
         """Remember, judge and tell what is known at `facts.now`. `ends` and `starts`: those that were told, others are unknown."""
         now = facts.now
+        self.revoked(self._owned - {lane.partition for lane in facts.lanes}, now)  # it will be told yet
         self._forget_old(now)
         self._starts |= starts
         busy = self._busy_since_last(facts)
@@ -225,7 +227,7 @@ class LagWatch:
                 with self._lock:
                     memory.add(sample)
             limits[lane.partition] = self._limits_of(lane, agents, restoring, around, now)
-            happenings = tuple(memory.happenings)
+            happenings = tuple(sorted(memory.happenings, key=lambda each: each.at))
             latest = evaluate(tuple(memory.short), happenings, limits[lane.partition], config, now)
             verdicts[lane.partition] = self._settle(latest)
             samples[lane.partition] = sample

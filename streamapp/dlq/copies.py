@@ -39,14 +39,14 @@ def topic_named(target: str) -> str | None:
 
 
 def copy_of(
-    letter: Candidate, content: Changed, *, target: Target, replays: int, at: float, editor: str, epoch: str | None
+    letter: Candidate, content: Changed, *, target: Target, job: str, replays: int, at: float, editor: str, epoch: str | None
 ) -> Outgoing:
     """Return the record to send. `replays`: how often it is sent again, this time included; `at`: seconds since 1970.
 
-    `epoch` None keeps what an earlier `--force-reprocess` gave the record: without it, dedupe would know the record again.
+    `job`: so that the worker's answer names it. `epoch` None keeps what an earlier `--force-reprocess` gave the record: without it, dedupe would know the record again.
     """
     facts = letter.facts
-    ours = {"replay-of": letter.id, "replay-count": str(replays), "replayed-at": rfc3339(at)}
+    ours = {"replay-of": letter.id, "replay-count": str(replays), "replayed-at": rfc3339(at), "job": job}
     if (kept := epoch or facts.epoch) is not None:
         ours["epoch"] = kept
     if (edited_by := editor if content.is_changed else facts.edited_by) is not None:

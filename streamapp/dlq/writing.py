@@ -46,7 +46,9 @@ class Writing:
 
         def copy(letter: Candidate, replays: int, at: float) -> Outgoing:
             content = plan.contents[letter.id]
-            return copy_of(letter, content, target=plan.target, replays=replays, at=at, editor=self._operator, epoch=epoch)
+            return copy_of(
+                letter, content, target=plan.target, job=name, replays=replays, at=at, editor=self._operator, epoch=epoch
+            )
 
         def make() -> JobsProducer:
             config = client_config.named_transactional_producer(self._settings, f"dlq-replay-{plan.dlq}")

@@ -176,7 +176,9 @@ class Admission:
             partition, key, mark = savepoint.mark
             partition.open[key] = mark
             unit.dirty[partition] = None
-            self._grown(unit, 64 + len(key) + len(mark))
+            unit.size_bytes += 64 + len(key) + len(mark)
+            if unit.size_bytes >= self._overlay_max_bytes:
+                self._is_full()
         elif (writes := savepoint.all_writes()) is not None:
             size = 0
             for (partition, key), value in writes.items():
@@ -185,17 +187,17 @@ class Admission:
                 size += len(key) + (64 if value is None else 64 + len(value))
             if unit.sifted:
                 unit.writers.update(dict.fromkeys(writes, savepoint))
-            self._grown(unit, size)
+            unit.size_bytes += size
+            if unit.size_bytes >= self._overlay_max_bytes:
+                self._is_full()
         if savepoint.outputs is not None:
             self._send(savepoint, savepoint.outputs)
 
-    def _grown(self, unit: UnitOfWork, size: int) -> None:
-        """The unit's overlay took `size` bytes more; at its bound it is committed."""
-        unit.size_bytes += size
-        if unit.size_bytes >= self._overlay_max_bytes:
-            self._commit_by(0.0)
-            if self.flight is not None:
-                self._close_gate("overlay full")
+    def _is_full(self) -> None:
+        """The unit's overlay is at its bound: it is committed."""
+        self._commit_by(0.0)
+        if self.flight is not None:
+            self._close_gate("overlay full")
 
     def _send(self, savepoint: Savepoint, outputs: list[Outgoing]) -> None:
         """Give outputs to the producer at once where the transaction is open, else keep them in order for it."""

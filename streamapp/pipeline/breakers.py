@@ -9,6 +9,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from streamapp.errors import AgentFailed
 from streamapp.events import Event, log_event
 from streamapp.pipeline.breaker import Breaker, BreakerState
 from streamapp.pipeline.dead_letter import rfc3339, text_of
@@ -113,6 +114,23 @@ class Breakers:
     @staticmethod
     def _may_pass(lane: Lane) -> bool:
         return all(reason.startswith(REASON) for reason in lane.pauses)
+
+    # --- on request
+
+    def stand(self, inlet: Inlet) -> bool:
+        """Have the record at the head stand as one that failed does, so that it may be dead-lettered; False where it does not wait for us.
+
+        A verdict opened the breaker, and nobody tried this record yet: its dead letter says so.
+        """
+        breaker, lane = inlet.breaker, inlet.lane
+        if breaker is None or not breaker.is_open or inlet.probe is not None or not self._may_pass(lane):
+            return False
+        if self._agent.holds(lane) or (self._agent.holding is not None and self._agent.holding.has_to_wait(inlet)):
+            return False
+        offset, now = inlet.head_offset, self._clock.monotonic()
+        why = f"not tried: the breaker of agent {self._agent.name} is open since {self._since(breaker)}, last error {breaker.last_error}"
+        inlet.standing = Standing(offset, inlet.retries.get(offset) or RetryState(now), AgentFailed(why), "handler", None)
+        return True
 
     # --- open and closed
 

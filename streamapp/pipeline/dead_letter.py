@@ -42,7 +42,7 @@ _CARRIED: Final = ("replay-count", "replay-of", "replayed-at", "edited-by", "epo
 """Facts of a replay: the replayed record brings them and its dead letter keeps them."""
 REPLAY_OF: Final = f"{PREFIX}replay-of"
 _ID, _APP = f"{PREFIX}id", f"{PREFIX}app"
-_REPLAY_COUNT, _EPOCH = f"{PREFIX}replay-count", f"{PREFIX}epoch"
+_REPLAY_COUNT, _EPOCH, _JOB = f"{PREFIX}replay-count", f"{PREFIX}epoch", f"{PREFIX}job"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -541,6 +541,11 @@ def epoch_of(headers: Headers | None) -> str | None:
     return next((_text(value) for name, value in reversed(headers or ()) if name == _EPOCH and value is not None), None)
 
 
+def job_of(headers: Headers | None) -> str | None:
+    """Return which job replayed a record; None where it is no replay, or an older version's."""
+    return next((_text(value) for name, value in reversed(headers or ()) if name == _JOB and value is not None), None)
+
+
 def replayed_from(headers: Iterable[tuple[str, bytes | None]] | Mapping[str, bytes | None] | None) -> Position | None:
     """Return where a replayed dead letter first failed; None for any other record."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
@@ -605,6 +610,7 @@ __all__ = [
     "epoch_of",
     "fingerprint",
     "id_of",
+    "job_of",
     "parse_id",
     "read_dead_letter",
     "record_size",

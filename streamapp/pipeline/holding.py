@@ -40,6 +40,10 @@ class Holding:
         """Return whether a key is blocked there."""
         return bool(self._blocks[inlet].by_key)
 
+    def has_to_wait(self, inlet: Inlet) -> bool:
+        """Return whether the record at the head is one that waits behind a blocked key."""
+        return self._blocks[inlet].waits(inlet.queue[0]) is not None
+
     def held(self, inlet: Inlet) -> list[int]:
         """Return of each blocked key there how many records wait."""
         blocks = self._blocks.get(inlet)

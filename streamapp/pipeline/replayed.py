@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from streamapp.clock import Clock
 from streamapp.pipeline import resolution
-from streamapp.pipeline.dead_letter import parse_id, replay_of
+from streamapp.pipeline.dead_letter import job_of, parse_id, replay_of
 from streamapp.pipeline.resolution import Resolution, Row, Status, TakeState
 from streamapp.records import Headers, Outgoing, Position, RawRecord
 
@@ -50,7 +50,8 @@ class Answers:
         first = parse_id(id_)
         if first is None or first[1] != agent.name:
             return None
-        row = Resolution(status=status, at=self._now(), by=self._worker, outcome=outcome, replays=count)
+        job = job_of(headers)
+        row = Resolution(status=status, at=self._now(), by=self._worker, job=job, outcome=outcome, replays=count)
         return self._outgoing(id_, row)
 
     def _outgoing(self, name: str, row: Row) -> Outgoing:

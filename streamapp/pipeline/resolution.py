@@ -49,6 +49,7 @@ class Resolution(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     by: str
     """The operator, or the worker's id."""
     job: str | None = None
+    """The replay that it is, or was, part of."""
     reason: str | None = None
     outcome: str | None = None
     """How it was resolved: `processed`, `already-processed`, `copied`; or why it was discarded: `superseded`."""

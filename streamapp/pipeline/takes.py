@@ -76,7 +76,7 @@ class Takes:
         lane = self._lanes.get(Partition(topic, number))
         if lane is None or not lane.running or request.taken_under == lane.number:
             return False
-        inlet = _standing_at(lane, offset)
+        inlet = _standing_at(lane, offset) or _untried_at(lane, offset)
         if inlet is None:
             # Taken and dropped, it comes again; taken and committed, its own answer is on the way.
             return request.taken_under is None and not self._may_come(request, lane) and self._refuse(request)
@@ -102,6 +102,15 @@ class Takes:
 
 def _standing_at(lane: Lane, offset: int) -> Inlet | None:
     return next((inlet for inlet in lane.inlets if inlet.standing is not None and inlet.standing.offset == offset), None)
+
+
+def _untried_at(lane: Lane, offset: int) -> Inlet | None:
+    """Return the inlet at whose head the record waits, untried, for an open breaker to close."""
+    for inlet in lane.inlets:
+        breakers = inlet.agent.breakers
+        if breakers is not None and inlet.queue and inlet.head_offset == offset and breakers.stand(inlet):
+            return inlet
+    return None
 
 
 __all__ = ["FRESH", "Takes", "parse_position"]

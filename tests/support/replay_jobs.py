@@ -107,7 +107,9 @@ class Replays:
         to = target or Target()
 
         def copy(letter: Candidate, replays: int, at: float) -> Outgoing:
-            return copy_of(letter, Changed.nothing(letter), target=to, replays=replays, at=at, editor=operator, epoch=None)
+            return copy_of(
+                letter, Changed.nothing(letter), target=to, job="7f3a", replays=replays, at=at, editor=operator, epoch=None
+            )
 
         def sender(job: ReplayJob) -> Sender:
             def make() -> MemoryProducer:

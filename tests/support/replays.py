@@ -10,7 +10,7 @@ from tests.support.pipeline import SETTINGS, Bench
 STATUS = status_topic(SETTINGS.app_id)
 
 
-def replayed(id_: str, *, count: int = 1, epoch: str | None = None) -> Headers:
+def replayed(id_: str, *, count: int = 1, epoch: str | None = None, job: str | None = None) -> Headers:
     """Return the headers that a replay gives a record, behind one of the user's."""
     headers: Headers = [
         ("user", b"own"),
@@ -18,6 +18,8 @@ def replayed(id_: str, *, count: int = 1, epoch: str | None = None) -> Headers:
         ("streamapp.dlq.replay-count", b"%d" % count),
     ]
     headers.append(("streamapp.dlq.replayed-at", b"2026-11-27T10:00:00.000Z"))
+    if job is not None:
+        headers.append(("streamapp.dlq.job", job.encode()))
     return headers if epoch is None else [*headers, ("streamapp.dlq.epoch", epoch.encode())]
 
 

@@ -224,8 +224,8 @@ TABLES: Final = {
         edits=(
             Edit(
                 "pipeline.admission",
-                "        if unit.size_bytes >= self._overlay_max_bytes:\n",
-                "        if False:\n",
+                '        """The unit\'s overlay is at its bound: it is committed."""\n',
+                "        return\n",
             ),
         ),
         test=f"{UNIT}/test_restores.py::test_an_overlay_at_its_bound_is_committed_early",

@@ -10,13 +10,13 @@ from tests.support.replay_jobs import NOW, letter
 
 def headers_of(which: Candidate, content: Changed | None = None, epoch: str | None = None) -> dict[str, bytes | None]:
     sent = content or Changed.nothing(which)
-    return dict(copy_of(which, sent, target=Target(), replays=2, at=NOW, editor="ops", epoch=epoch)[5])
+    return dict(copy_of(which, sent, target=Target(), job="7f3a", replays=2, at=NOW, editor="ops", epoch=epoch)[5])
 
 
 def test_the_copy_goes_where_the_record_was_with_its_bytes_and_its_time() -> None:
     which = letter(7, b"\xff", partition=1, value=None, headers=[("x", b"1"), ("x", None)])
     topic, value, key, partition, timestamp, headers = copy_of(
-        which, Changed.nothing(which), target=Target(), replays=1, at=NOW, editor="ops", epoch=None
+        which, Changed.nothing(which), target=Target(), job="7f3a", replays=1, at=NOW, editor="ops", epoch=None
     )
     assert (topic, partition, key, value, timestamp) == ("orders", 1, b"\xff", None, which.facts.timestamp)
     assert headers == [
@@ -25,18 +25,21 @@ def test_the_copy_goes_where_the_record_was_with_its_bytes_and_its_time() -> Non
         ("streamapp.dlq.replay-of", b"orders/1/7@order_processor"),
         ("streamapp.dlq.replay-count", b"1"),
         ("streamapp.dlq.replayed-at", b"2026-11-18T11:06:40.000Z"),
+        ("streamapp.dlq.job", b"7f3a"),
     ]
 
 
 def test_a_record_without_a_time_gets_one_when_it_is_sent() -> None:
     which = letter(7, timestamp=-1, timestamp_type="none")
-    assert copy_of(which, Changed.nothing(which), target=Target(), replays=1, at=NOW, editor="ops", epoch=None)[4] == 0
+    assert (
+        copy_of(which, Changed.nothing(which), target=Target(), job="7f3a", replays=1, at=NOW, editor="ops", epoch=None)[4] == 0
+    )
 
 
 def test_another_topic_gets_the_partition_that_it_has() -> None:
     which = letter(7, partition=5)
     topic, *_ = copied = copy_of(
-        which, Changed.nothing(which), target=Target("elsewhere", 2), replays=1, at=NOW, editor="ops", epoch=None
+        which, Changed.nothing(which), target=Target("elsewhere", 2), job="7f3a", replays=1, at=NOW, editor="ops", epoch=None
     )
     assert (topic, copied[3]) == ("elsewhere", 1)
 

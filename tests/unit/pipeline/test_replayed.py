@@ -46,6 +46,15 @@ async def test_one_that_fails_for_good_is_buried_under_its_id_and_reopened_in_th
         assert (letter.id, letter.replay_count, str(letter.source)) == (ID, 3, "in/0/7")
 
 
+async def test_the_answer_names_the_job_that_replayed() -> None:
+    for body, status in ((copy, "resolved"), (fail, "reopened")):
+        async with running(agent(each(body))) as bench:
+            bench.broker.feed("in", 0, b"x", headers=replayed(ID, job="7f3a"))
+            await bench.caught_up()
+            [row] = [entry.row for entry in rows(bench) if isinstance(entry.row, Resolution)]
+            assert (str(row.status), row.job) == (status, "7f3a")
+
+
 async def test_an_attempt_that_failed_says_nothing_the_one_that_succeeds_does() -> None:
     calls = 0
 

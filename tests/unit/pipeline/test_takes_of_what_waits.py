@@ -12,7 +12,7 @@ from streamapp.pipeline.held import HoldLimits
 from streamapp.pipeline.resolution import Take
 from streamapp.records import Position
 from tests.support.blocking import Poison, blocking, letters, outputs, settle, table_of
-from tests.support.pipeline import Bench, agent, each, emit, running
+from tests.support.pipeline import QUICK, Bench, agent, each, emit, running
 from tests.support.replays import rows
 
 
@@ -41,6 +41,31 @@ async def test_behind_an_open_breaker_the_head_is_taken_and_the_next_record_wait
         await bench.until(lambda: bench.broker.committed("in", 0) == 1)
         assert [told(letter) for letter in letters(bench.broker)] == [("in/0/0@agent", "taken", "stopped")]
         assert answers(bench) == [("in/0/0", "taken")]
+        assert (called, lane.paused) == ([b"1"], True)
+
+
+async def test_behind_a_breaker_that_a_verdict_opened_the_head_is_taken_untried() -> None:
+    called: list[bytes] = []
+
+    async def body(value: bytes) -> None:
+        called.append(value)
+        raise ConnectionError("away")
+
+    spec = replace(agent(each(body), retry=replace(QUICK, attempts=1, unknown_attempts=1)), breaker=Breaker(transient=1))
+    async with running(spec) as bench:
+        (lane,) = bench.engine.group.lanes.values()
+        bench.source.frozen = True
+        bench.broker.feed("in", 0, b"1", b"2", b"3")
+        bench.source.frozen = False
+        await bench.until(lambda: bench.broker.committed("in", 0) == 1 and lane.inlets[0].queue)
+        bench.engine.takes.asked(Position("in", 0, 1), time.time())
+        await bench.until(lambda: bench.broker.committed("in", 0) == 2)
+        assert [told(letter) for letter in letters(bench.broker)][1:] == [("in/0/1@agent", "taken", "stopped")]
+        taken = letters(bench.broker)[1]
+        assert taken.attempts == 0
+        assert taken.message.startswith("not tried: the breaker of agent agent is open since")
+        assert taken.message.endswith("last error ConnectionError: away")
+        assert answers(bench) == [("in/0/1", "taken")]
         assert (called, lane.paused) == ([b"1"], True)
 
 

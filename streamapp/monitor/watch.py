@@ -357,8 +357,10 @@ class LagWatch:
         holds = settled(before, self._candidates.get(partition), latest)
         self._candidates[partition] = latest
         self._verdicts[partition] = holds
-        if (before.status if before is not None else Status.OK) is not holds.status:
-            tell_change(None if before is None else before.status, holds)
+        was = None if before is None else before.status
+        # That a new partition has nothing unread, or is not known yet, is no news.
+        if was is not holds.status and (was is not None or holds.status not in (Status.OK, Status.UNKNOWN)):
+            tell_change(was, holds)
         return holds
 
 

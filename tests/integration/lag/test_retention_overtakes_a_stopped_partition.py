@@ -7,7 +7,7 @@ import asyncio
 import time
 
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType  # type: ignore[attr-defined]  # re-exported without __all__
 
 from streamapp.monitor.lag.explain import explain
 from streamapp.monitor.lag.verdict import Cause, Status

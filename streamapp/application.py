@@ -427,6 +427,10 @@ class StreamApp(faust.App):
         """
         return self.reporter.document(history=history, own_only=own_only)
 
+    async def status_json(self, *, history: str | None = None, own_only: bool = False) -> bytes:
+        """Return the same as JSON; with a history it does not hold the loop up."""
+        return await self.reporter.json(history=history, own_only=own_only)
+
     @property
     def sampler(self) -> Sampler | None:
         """What samples lag while the engine runs."""

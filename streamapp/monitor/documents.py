@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from streamapp.monitor.finding import Finding
 from streamapp.monitor.lag.explain import explain, fix_of
 from streamapp.monitor.lag.group import SEVERITY, evaluate_group
@@ -112,6 +114,21 @@ def document(known: Known) -> StatusDocument:
         ),
         config=tuple(known.settings),
     )  # fmt: skip
+
+
+def with_history(of: StatusDocument, config: Config, history: Callable[[Partition], Sequence[Sample]]) -> StatusDocument:
+    """Return the document with the history of each partition that its own worker tells. Any thread."""
+    return msgspec.structs.replace(
+        of,
+        partitions=tuple(
+            msgspec.structs.replace(
+                row, history=tuple(_point(sample, config) for sample in history(Partition(row.topic, row.partition)))
+            )
+            if row.owner == of.worker.worker
+            else row
+            for row in of.partitions
+        ),
+    )
 
 
 def worst_first(partitions: Sequence[PartitionStatus]) -> tuple[PartitionStatus, ...]:
@@ -441,4 +458,4 @@ def _histogram(of: Distribution) -> Histogram:
     return Histogram(bounds=of.bounds, counts=of.counts, total=of.total)
 
 
-__all__ = ["Known", "document", "group_of", "unowned", "worst_first"]
+__all__ = ["Known", "document", "group_of", "unowned", "with_history", "worst_first"]

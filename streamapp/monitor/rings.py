@@ -84,20 +84,20 @@ class Ring:
         self._points = points
 
     def __iter__(self) -> Iterator[Sample]:
-        points = self._points
-        for start in range(0, len(points), _WIDTH):
-            at, committed, position, high, end, log_start, oldest, merged, unmerged, busy = points[start : start + _WIDTH]
+        nan = math.isnan
+        rows = iter(self._points.tolist())
+        for at, c, p, high, end, start, oldest, merged, unmerged, busy in zip(*[rows] * _WIDTH, strict=True):
             yield Sample(
                 at,
-                _whole(committed),
-                _whole(position),
-                _whole(high),
-                _whole(end),
-                _whole(log_start),
-                _known(oldest),
-                _whole(merged),
-                _whole(unmerged),
-                _known(busy),
+                None if nan(c) else int(c),
+                None if nan(p) else int(p),
+                None if nan(high) else int(high),
+                None if nan(end) else int(end),
+                None if nan(start) else int(start),
+                None if nan(oldest) else oldest,
+                None if nan(merged) else int(merged),
+                None if nan(unmerged) else int(unmerged),
+                None if nan(busy) else busy,
             )
 
 
@@ -134,14 +134,6 @@ class Memory:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-def _whole(number: float) -> int | None:
-    return None if math.isnan(number) else int(number)
-
-
-def _known(number: float) -> float | None:
-    return None if math.isnan(number) else number
 
 
 __all__ = ["POINTS", "Memory", "Reach", "Ring"]

@@ -37,6 +37,8 @@ ANSWER: Final = 4.0
 """Seconds that the broker may take, at most: a question that takes as long as half a sample's interval is late for it."""
 LOOP_ANSWER: Final = 30.0
 """Seconds that the loop may take to tell its facts; the sample is left out then."""
+PAUSE: Final = 0.001
+"""Seconds between two partitions that are judged: one takes as long, and the interpreter has one lock for this thread and the loop."""
 STOP: Final = 2.0
 """Seconds that a stop waits for the call under way."""
 
@@ -183,9 +185,14 @@ class Sampler:
         if facts is None:
             return
         self._hear()
-        self.view = self.watch.sample(facts, ends, starts, self._watched.restoring(), self._around, reachable=self._reachable)
+        self.view = self.watch.sample(
+            facts, ends, starts, self._watched.restoring(), self._around, reachable=self._reachable, pause=self._let_others
+        )
         if self._clock.monotonic() - self._kept_at >= KEEP_EVERY:
             self._keep()
+
+    def _let_others(self) -> None:
+        self._stopping.wait(PAUSE)
 
     def _ask(self, owned: Sequence[Partition]) -> tuple[dict[Partition, LogEnds], dict[Partition, int]]:
         if not owned:

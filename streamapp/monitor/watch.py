@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -208,8 +208,12 @@ class LagWatch:
         around: Around,
         *,
         reachable: bool,
+        pause: Callable[[], object] = lambda: None,
     ) -> View:
-        """Remember, judge and tell what is known at `facts.now`. `ends` and `starts`: those that were told, others are unknown."""
+        """Remember, judge and tell what is known at `facts.now`. `ends` and `starts`: those that were told, others are unknown.
+
+        `pause` is called between two partitions: what a thread does in one go keeps the loop from its own.
+        """
         now = facts.now
         self.revoked(self._owned - {lane.partition for lane in facts.lanes}, now)  # it will be told yet
         self._forget_old(now)
@@ -232,6 +236,7 @@ class LagWatch:
             verdicts[lane.partition] = self._settle(latest)
             samples[lane.partition] = sample
             marks[lane.partition] = happenings
+            pause()
         group = evaluate_group(list(verdicts.values()), config, around.workers, now)
         return View(now, verdicts, samples, limits, marks, group, self._busy_lately(facts))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
 from faust import web
 
 from streamapp.monitor.status import STATUS_PATH
@@ -25,8 +24,8 @@ class StatusView(web.View):
         history = query.get("history")
         if history is not None and history not in HISTORIES:
             return self.json({"error": f"history={history[:20]}: 30m or 24h"}, status=400)
-        document = app.status(history=history, own_only=OWN in query)
-        return self.bytes(msgspec.json.encode(document), content_type="application/json")
+        told = await app.status_json(history=history, own_only=OWN in query)
+        return self.bytes(told, content_type="application/json")
 
 
 __all__ = ["StatusView"]

@@ -106,6 +106,7 @@ async def test_in_the_middle_of_a_restore_it_tells_the_restore(app: StreamApp) -
 @pytest.mark.parametrize(("query", "of_a_day"), [({}, []), ({"history": "30m"}, [False]), ({"history": "24h"}, [True])])
 async def test_a_history_is_added_where_it_is_asked_for(app: StreamApp, query: dict[str, str], of_a_day: list[bool]) -> None:
     engine = Engine()
+    app.worker_id = "w-1"
     app.engine_started(cast("Any", engine))
     document = await told(app, **query)
     assert engine.sampler.asked == of_a_day

@@ -36,6 +36,8 @@ from streamapp.worker.handover import Delivery
 from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say, say_refusals_in_one_line
 from streamapp.worker.probes import Livez, Readyz
 from streamapp.worker.refusals import StandIn, refuse
+from streamapp.worker.reporting import Reporter
+from streamapp.worker.status_view import StatusView
 from streamapp.worker.tables import WINDOW_IDIOM, DedupeKey, DedupeTable, Table, Tables
 from streamapp.worker.topics import Topic
 from streamapp.worker.web import Web
@@ -43,6 +45,9 @@ from streamapp.worker.web import Web
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from streamapp.monitor.finding import Finding
+    from streamapp.monitor.sampler import Sampler
+    from streamapp.monitor.status import StatusDocument
     from streamapp.pipeline.dead_letter_counts import Unresolved
 
 K = TypeVar("K")
@@ -84,6 +89,11 @@ class StreamApp(faust.App):
         self.flags: dict[str, object] = {}
         """What the command line set; wins over every other source. Before the settings are read."""
         self.draining = False
+        self.worker_id = ""
+        """Who this worker is, once its directory is open; before that what the settings name, or nobody."""
+        self.findings: list[Finding] = []
+        """What the doctor found at the start."""
+        self.reporter = Reporter(self)
         self.digests = Digests()
         super().__init__(
             id or (project.app_id if project else None) or "",
@@ -410,6 +420,27 @@ class StreamApp(faust.App):
                 status["restoring"] = restoring
         return status
 
+    def status(self, *, history: str | None = None, own_only: bool = False) -> StatusDocument:
+        """Return what `/streamapp/status.json` answers, from memory. On the loop.
+
+        `history`: `30m` or `24h` adds each partition's samples. `own_only` leaves out what other workers tell.
+        """
+        return self.reporter.document(history=history, own_only=own_only)
+
+    async def status_json(self, *, history: str | None = None, own_only: bool = False) -> bytes:
+        """Return the same as JSON; with a history it does not hold the loop up."""
+        return await self.reporter.json(history=history, own_only=own_only)
+
+    @property
+    def sampler(self) -> Sampler | None:
+        """What samples lag while the engine runs."""
+        return None if self._running is None else self._running.sampler
+
+    @property
+    def web_address(self) -> str:
+        """Where this machine reaches the worker's web server; empty where it has none."""
+        return assembly.web_address(self)
+
     def held_tables(self) -> list[HeldTable]:
         """Return the table partitions that this worker has and that are restored."""
         return [] if self._running is None else self._running.held_tables()
@@ -455,7 +486,7 @@ class StreamApp(faust.App):
 
     def on_webserver_init(self, web: Any) -> None:
         served = set(web.views)  # a server may be initialised again
-        for view in (Livez, Readyz, TableList, TableDigests, DeadLetterPage):
+        for view in (Livez, Readyz, TableList, TableDigests, DeadLetterPage, StatusView):
             if view.view_path not in served:
                 web.add_view(view)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib import import_module
@@ -42,6 +42,8 @@ from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
 from streamapp.worker.cluster import Cluster, TopicDeclaration, Topology
 from streamapp.worker.digests import HeldTable
+from streamapp.worker.meta import META_CONFIG, meta_topic
+from streamapp.worker.sampling import Listeners, lag_sampler
 from streamapp.worker.status_follower import OnLoop, StatusFollower
 from streamapp.worker.topology import Declared, describe
 
@@ -213,6 +215,11 @@ class Assembly:
             self._seeker = loop.create_task(self._seek(engine, topology), name="missing topics")
             self._seeker.add_done_callback(lambda task: self._sought(engine, task))
         return engine
+
+    @property
+    def topology(self) -> Topology:
+        """What was found at the start and since; one object, which changes. After `build`."""
+        return self._restoring.topology
 
     def restoring(self, of: Collection[Partition]) -> list[dict[str, Any]]:
         """Return how far the restores of those source partitions are. Any thread."""
@@ -436,21 +443,25 @@ async def assemble(app: StreamApp) -> AppEngine:
         log_event(
             log, logging.INFO, Event.WORKER_STARTED, f"worker id {directory.worker_id}, made now and kept in {directory.path}"
         )
+    app.worker_id = directory.worker_id
+    listeners = Listeners(app.engine_service.rebalances)
     assembly = Assembly(
         settings,
         WorkerIdentity(directory.worker_id, directory.path),
         declared.agents,
         declared.tables,
         _declarations(app, declared),
-        listener=app.engine_service.rebalances,
+        listener=listeners,
     )
     try:
         directory.announce(web_address(app))
-        return AppEngine(app, declared, assembly, await assembly.build(), directory)
+        made = AppEngine(app, declared, assembly, await assembly.build(), directory)
     except BaseException:
         await assembly.close()
         directory.close()
         raise
+    listeners.also(made.sampler)
+    return made
 
 
 def web_address(app: StreamApp) -> str:
@@ -470,6 +481,7 @@ def _declarations(app: StreamApp, declared: Declared) -> list[TopicDeclaration]:
         for topic in app.declared_topics
         for name in topic.topics
     ]
+    found.append(TopicDeclaration(name=meta_topic(app.settings.identity.app_id), partitions=1, config=META_CONFIG))
     for move in declared.moves:
         found += [_declaration(name, move.topic, follows=move.source) for name in move.topic.topics]
     return found
@@ -510,6 +522,9 @@ class AppEngine:
         self._declared = declared
         self._assembly = assembly
         self._directory = directory
+        self.sampler = lag_sampler(
+            app.settings, directory, assembly.topology, self, tables={table.name: table.topics for table in declared.tables}
+        )
 
     async def start(self) -> None:
         """Bind the tables and start. Raises what the broker says; then everything is closed again."""
@@ -521,15 +536,18 @@ class AppEngine:
         except BaseException:
             await self._close()
             raise
+        self.sampler.start()
 
     async def stop(self) -> None:
         """Stop it cleanly. May be called twice."""
+        self.sampler.end()
         try:
             await self.engine.stop()
         finally:
             await self._close()
 
     async def _close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.sampler.stop)
         await self._assembly.close()
         self._directory.close()
 
@@ -563,6 +581,9 @@ class AppEngine:
 
     def unresolved(self) -> list[Unresolved]:
         return self._assembly.unresolved()
+
+    def source_partitions(self) -> Mapping[str, int]:
+        return self._assembly.topology.partitions
 
     def is_leader(self) -> bool:
         return self.engine.is_leader()

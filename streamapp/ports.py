@@ -196,6 +196,29 @@ class OffsetReader(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class LogEnds:
+    """Where a partition ends, for those who see only what is committed and for all."""
+
+    stable: int
+    """The last stable offset: at most `high`."""
+    high: int
+
+
+class Watermarks(Protocol):
+    """Reads where logs begin and end. One thread; every call waits for the broker, at most until its deadline."""
+
+    def ends(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, LogEnds]:
+        """Return the ends of those partitions of which they are told in time; the others are absent."""
+        ...
+
+    def starts(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, int]:
+        """Return the offsets of the oldest records, in the same way."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Frozen(Protocol):
     """A table partition as it stood at one moment, data and offset of the same apply."""
 
@@ -443,6 +466,7 @@ __all__ = [
     "Frozen",
     "GroupMetadata",
     "Headers",
+    "LogEnds",
     "LogReader",
     "OffsetReader",
     "PartitionSource",
@@ -450,4 +474,5 @@ __all__ = [
     "Store",
     "TopicFollower",
     "TransactionalProducer",
+    "Watermarks",
 ]

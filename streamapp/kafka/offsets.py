@@ -33,8 +33,8 @@ class KafkaOffsets:
     """An OffsetReader on two consumers: one of the group (committed offsets), one `read_uncommitted` (high watermarks)."""
 
     def __init__(self, group_config: Mapping[str, object], watermark_config: Mapping[str, object]) -> None:
-        self._group = _Asking(group_config)
-        self._watermarks = _Asking(watermark_config)
+        self._group = Asking(group_config)
+        self._watermarks = Asking(watermark_config)
 
     def committed(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, CommittedOffset]:
         rows = [TopicPartition(where.topic, where.number) for where in partitions]
@@ -59,7 +59,7 @@ class KafkaOffsets:
         return self._bounds(self._group, partition, deadline)[1]
 
     @staticmethod
-    def _bounds(asking: _Asking, partition: Partition, deadline: Deadline) -> tuple[int, int]:
+    def _bounds(asking: Asking, partition: Partition, deadline: Deadline) -> tuple[int, int]:
         row = TopicPartition(partition.topic, partition.number)
         return asking.answer(
             str(partition), lambda consumer, timeout: consumer.get_watermark_offsets(row, timeout=timeout, cached=False), deadline
@@ -70,11 +70,13 @@ class KafkaOffsets:
         self._watermarks.close()
 
 
-class _Asking:
+class Asking:
     """A consumer that asks until it has an answer; made anew when all that it had for a while was errors (see `silence`)."""
 
-    def __init__(self, config: Mapping[str, object]) -> None:
+    def __init__(self, config: Mapping[str, object], *, call: float = CALL) -> None:
+        """`call`: seconds that one question may take at most."""
         self._config = dict(config)
+        self._call = call
         self._clock = SystemClock()
         self._consumer = self._new()
         self._waiting_since: float | None = None
@@ -88,7 +90,7 @@ class _Asking:
             trouble: KafkaException | None = None
             try:
                 self._consumer.poll(0)  # hands over log lines, which would pile up
-                answer = question(self._consumer, max(0.1, deadline.slice(CALL)))
+                answer = question(self._consumer, max(0.1, deadline.slice(self._call)))
             except KafkaException as failure:
                 trouble, answer = failure, None
             if answer is not None:

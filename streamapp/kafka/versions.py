@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, cast
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, libversion
 from confluent_kafka.admin import AdminClient
 
 from streamapp.clock import Deadline
@@ -25,6 +25,11 @@ CALL: Final = 2.0
 
 _FIRST_REQUEST: Final = "APIVERSION_QUERY"
 """What the client was doing, as its log says, when somebody listened and hung up at the first words."""
+
+
+def library_version() -> str:
+    """Return the version of librdkafka."""
+    return str(libversion()[0])
 
 
 class _Collector(logging.Handler):

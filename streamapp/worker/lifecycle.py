@@ -8,7 +8,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import click
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from streamapp.application import StreamApp
+    from streamapp.monitor.sampler import Sampler
     from streamapp.pipeline.dead_letter_counts import Unresolved
     from streamapp.pipeline.facts import EngineFacts
 
@@ -45,6 +46,7 @@ class EngineLike(Protocol):
     """What the shell asks of `streamapp.pipeline.engine.Engine`."""
 
     failure: asyncio.Future[BaseException]
+    sampler: Sampler
 
     @property
     def ready(self) -> bool: ...
@@ -66,6 +68,10 @@ class EngineLike(Protocol):
         """Return how many dead letters are unresolved, per partition of a dead-letter topic that this worker owns."""
         ...
 
+    def source_partitions(self) -> Mapping[str, int]:
+        """Return the partition counts of the source topics."""
+        ...
+
     def is_leader(self) -> bool: ...
     def held_tables(self) -> list[HeldTable]: ...
     async def tick(self, function: Callable[[], Awaitable[None]], *, name: str, on_leader: bool = False) -> None: ...
@@ -82,6 +88,7 @@ class EngineService(Service):
         self._engine: EngineLike | None = None
 
     async def on_start(self) -> None:
+        self.app.reporter.start()
         engine = await self.app.build_engine()
         if self.should_stop:
             await engine.stop()
@@ -102,6 +109,7 @@ class EngineService(Service):
     async def on_stop(self) -> None:
         engine, self._engine = self._engine, None
         self.app.draining = True
+        await self.app.reporter.stop()
         if engine is not None:
             try:
                 await engine.stop()

@@ -23,6 +23,7 @@ from streamapp.kafka.follower import KafkaFollower
 from streamapp.kafka.offsets import KafkaOffsets
 from streamapp.kafka.producer import KafkaProducer
 from streamapp.kafka.source import KafkaSource
+from streamapp.kafka.watermarks import KafkaWatermarks
 from streamapp.ports import (
     Admin,
     ChangelogBatch,
@@ -33,6 +34,7 @@ from streamapp.ports import (
     PartitionSource,
     SourceListener,
     TopicFollower,
+    Watermarks,
 )
 from streamapp.records import Headers, Outgoing, Partition, RawRecord
 from streamapp.settings import Settings, load
@@ -45,6 +47,7 @@ from streamapp.testing.memory_kafka import (
     MemoryOffsets,
     MemoryProducer,
     MemorySource,
+    MemoryWatermarks,
 )
 from tests.support.coordinator import open_transactions
 from tests.support.topic_reader import read_topics
@@ -109,6 +112,7 @@ class Kafka(Protocol):
         self, worker: str, topics: Sequence[str], listener: SourceListener, *, is_eager: bool = False
     ) -> PartitionSource: ...
     def offsets(self) -> OffsetReader: ...
+    def watermarks(self) -> Watermarks: ...
     def changelogs(self) -> ChangelogReader: ...
     def follower(self) -> TopicFollower: ...
     def admin(self) -> Admin: ...
@@ -216,6 +220,15 @@ class BrokerKafka:
         self._closing.later(made.close)
         return made
 
+    def watermarks(self) -> Watermarks:
+        settings = self._settings("looker")
+        made = KafkaWatermarks(
+            client_config.watermark_consumer(settings, "looker", isolation=client_config.Isolation.READ_COMMITTED),
+            client_config.watermark_consumer(settings, "looker"),
+        )
+        self._closing.later(made.close)
+        return made
+
     def changelogs(self) -> ChangelogReader:
         settings = self._settings("looker")
         made = KafkaChangelogReader(
@@ -309,6 +322,9 @@ class InMemoryKafka:
 
     def offsets(self) -> OffsetReader:
         return MemoryOffsets(self._host("looker"), self.group)
+
+    def watermarks(self) -> Watermarks:
+        return MemoryWatermarks(self._host("looker"))
 
     def changelogs(self) -> ChangelogReader:
         return MemoryChangelogReader(self._host("looker"))

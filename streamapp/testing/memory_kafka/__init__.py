@@ -18,7 +18,13 @@ from streamapp.testing.memory_kafka.host import Call, Fault, MemoryHost, Process
 from streamapp.testing.memory_kafka.inspector import MemoryInspector
 from streamapp.testing.memory_kafka.log import MemoryRecord
 from streamapp.testing.memory_kafka.producer import MemoryProducer
-from streamapp.testing.memory_kafka.readers import MemoryAdmin, MemoryChangelogReader, MemoryFollower, MemoryOffsets
+from streamapp.testing.memory_kafka.readers import (
+    MemoryAdmin,
+    MemoryChangelogReader,
+    MemoryFollower,
+    MemoryOffsets,
+    MemoryWatermarks,
+)
 from streamapp.testing.memory_kafka.refusals import Code, Refused
 from streamapp.testing.memory_kafka.source import MemorySource
 
@@ -37,6 +43,7 @@ __all__ = [
     "MemoryProducer",
     "MemoryRecord",
     "MemorySource",
+    "MemoryWatermarks",
     "ProcessDied",
     "Refused",
 ]

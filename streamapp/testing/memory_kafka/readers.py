@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, DeadlinePassed
-from streamapp.ports import ChangelogBatch, ChangelogBounds, CommittedOffset, Followed
+from streamapp.ports import ChangelogBatch, ChangelogBounds, CommittedOffset, Followed, LogEnds
 from streamapp.records import Partition
 from streamapp.testing.memory_kafka.broker import Topic
 from streamapp.testing.memory_kafka.host import Call, MemoryHost
@@ -53,6 +53,34 @@ class MemoryOffsets:
                     if deadline.passed:
                         raise DeadlinePassed(str(refused)) from refused
                 self._broker.changed.wait(deadline.slice(0.02))
+
+
+class MemoryWatermarks:
+    """A Watermarks. A partition that is not there is absent, at once."""
+
+    def __init__(self, host: MemoryHost) -> None:
+        self._host = host
+        self._broker = host.broker
+
+    def ends(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, LogEnds]:
+        return {where: LogEnds(stable, high) for where, (_, stable, high) in self._bounds(partitions).items()}
+
+    def starts(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, int]:
+        return {where: start for where, (start, _, _) in self._bounds(partitions).items()}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int, int]]:
+        found = {}
+        self._host.check_alive()
+        with self._broker.changed:
+            for where in partitions:
+                try:
+                    found[where] = self._broker.bounds(where)
+                except Refused:
+                    continue
+        return found
 
 
 class MemoryChangelogReader:

@@ -400,6 +400,7 @@ class Group:
                 f"{lane}: {start - answer.offset} records were deleted unread: committed {answer.offset}, log starts at {start}",
                 topic=lane.partition.topic, partition=lane.partition.number, records=start - answer.offset,
             )  # fmt: skip
+            lane.lost[answer.offset] = start - answer.offset
             lane.committed = start
             lane.unresolved = True
         elif answer.offset > end:

@@ -85,6 +85,8 @@ class StreamApp(faust.App):
         self.flags: dict[str, object] = {}
         """What the command line set; wins over every other source. Before the settings are read."""
         self.draining = False
+        self.worker_id: str | None = None
+        """Known once the worker has its data directory."""
         self.digests = Digests()
         super().__init__(
             id or (project.app_id if project else None) or "",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from streamapp.clock import Clock
+from streamapp.digest import key_hash
 from streamapp.errors import OutputRejected, ValidationFailed
 from streamapp.events import Event, log_event
 from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Order, Reason, Redact, Stage, Writer, bury
@@ -88,6 +89,7 @@ class Burial:
             f"{burial.position}: dead-lettered to {spec.dlq}, {reason} after {state.calls} attempts: {type(failure).__name__}",
             topic=burial.position.topic, partition=burial.position.partition, offset=burial.position.offset, agent=spec.name,
             dlq_id=burial.id, fingerprint=burial.fingerprint, error_type=type(failure).__name__, attempt=state.calls,
+            stage=_stage(stage, failure), key_hash=key_hash(record.key()), reason=reason, trace_id=_trace_id(record.headers()),
         )  # fmt: skip
         if "value" in burial.truncated:
             log_event(

@@ -187,6 +187,11 @@ class Engine:
         self.letters = Letters(self)
         self._watching: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._came_at: dict[Lane, float] = {}
+        """Lanes that were given to this worker and do not run yet, and when (monotonic seconds)."""
+        self._came: dict[Lane, float] = {}
+        """Those that run by now, while others of them do not."""
+        self._leads = False
         self.ticks = Ticks(
             admission=self.admission,
             group=self.group,
@@ -267,7 +272,7 @@ class Engine:
             f"stopped in {took:.1f} s: {done['records']} records in {done['commits']} commits, {done['aborts']} aborts "
             f"({done['replayed']} records read again), {done['producer_rebuilds']} producers replaced, "
             f"{done['dedupe_hits']} duplicates, {done['dead_letters']} dead letters",
-            seconds=round(took, 3),
+            duration_seconds=round(took, 3),
             counters=done,
         )
 
@@ -452,6 +457,7 @@ class Engine:
     # --- LaneEvents: on the loop
 
     def lanes_given(self, lanes: Sequence[Lane]) -> None:
+        self._came_at |= dict.fromkeys(lanes, self.clock.monotonic())
         names = ", ".join(str(lane) for lane in lanes)
         if names:
             log_event(
@@ -460,6 +466,7 @@ class Engine:
                 Event.PARTITIONS_ASSIGNED,
                 f"partitions assigned: {names}; {len(self.group.lanes)} held",
                 count=len(lanes),
+                held=len(self.group.lanes),
             )
         elif not self.group.lanes:
             log_event(log, logging.INFO, Event.IDLE_MEMBER, "no partition is left for this worker: it stays as a spare")
@@ -467,6 +474,7 @@ class Engine:
             self._listener.on_assigned({lane.partition for lane in lanes})
 
     def lanes_opened(self, lanes: Sequence[Lane]) -> None:
+        self._say_they_run([lane for lane in lanes if lane in self._came_at])
         self._isolation.opened(lanes)
         for lane in lanes:
             self._sweeper.opened(lane, self._tables_of(lane.partition.topic))
@@ -480,9 +488,23 @@ class Engine:
         if self._listener is not None:
             self._listener.on_restored({lane.partition for lane in lanes})
 
+    def _say_they_run(self, opened: Sequence[Lane]) -> None:
+        self._came |= {lane: self._came_at.pop(lane) for lane in opened}
+        if not self._came or self._came_at:
+            return
+        lanes, took = list(self._came), self.clock.monotonic() - min(self._came.values())
+        self._came.clear()
+        log_event(
+            log, logging.INFO, Event.PARTITIONS_ASSIGNED,
+            f"partitions run after {took:.1f} s: {', '.join(str(lane) for lane in lanes)}; {len(self.restored())} of {len(self.group.lanes)} run",
+            count=len(lanes), held=len(self.group.lanes), duration_seconds=round(took, 3),
+        )  # fmt: skip
+
     def lanes_gone(self, lanes: Sequence[Lane]) -> None:
         gone: set[object] = set(lanes)
         for lane in lanes:
+            self._came_at.pop(lane, None)
+            self._came.pop(lane, None)
             self._sweeper.gone(lane)
             for inlet in lane.inlets:
                 if inlet.agent.holding is not None:
@@ -516,9 +538,18 @@ class Engine:
     def _watch(self) -> None:
         self._watching = self._loop.call_later(WATCH_INTERVAL, self._watch)
         self._watch_records()
+        self._watch_leader()
         self.serve()
         self._sweeper.step()
         self.takes.step()
+
+    def _watch_leader(self) -> None:
+        leads = self.is_leader()
+        if leads is self._leads:
+            return
+        self._leads = leads
+        message = "this worker leads: it runs what is to run on the leader" if leads else "this worker leads no more"
+        log_event(log, logging.INFO, Event.LEADER_CHANGED, message, leads=leads)
 
     def _watch_records(self) -> None:
         now = self.clock.monotonic()

@@ -9,10 +9,11 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from streamapp.errors import AgentFailed, RecordError, StreamAppError
+from streamapp.errors import AgentFailed
 from streamapp.events import Event, log_event
 from streamapp.pipeline.breakers import Breakers
 from streamapp.pipeline.cursor import Cursor, Rewound
+from streamapp.pipeline.dead_letter import named
 from streamapp.pipeline.dedupe import Dedupe
 from streamapp.pipeline.holding import Holding, HoldingCursor
 from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place, Standing, record_of
@@ -153,7 +154,7 @@ class AgentRun:
         """
         if not await self._until_record(cursor):
             return
-        told = "returned without taking a record" if failure is None else f"raised without a record in hand: {failure!r}"
+        told = "returned without taking a record" if failure is None else f"raised without a record in hand: {named(failure)}"
         log_event(
             log, logging.ERROR, Event.AGENT_RESTARTED,
             f"agent {self.name} {told}; it is started again in {FRESH_START:g} s, and records wait", agent=self.name,
@@ -586,11 +587,7 @@ class AgentRun:
         log_event(
             log, logging.ERROR, Event.LANE_STOPPED,
             f"{lane}@{offset}: agent {self.name} {why}, so its partition stands here: "
-            f"{type(failure).__name__}: {_text(failure)}; {way_out}",
+            f"{named(failure)}; {way_out}",
             topic=lane.partition.topic, partition=lane.partition.number, offset=offset, agent=self.name,
             error_type=type(failure).__name__,
         )  # fmt: skip
-
-
-def _text(failure: BaseException) -> str:
-    return str(failure) if isinstance(failure, (StreamAppError, RecordError)) else repr(failure)

@@ -38,6 +38,10 @@ log = logging.getLogger(__name__)
 SAFE_SHARE = 0.7
 """Share of the transaction timeout after which a unit has been committed or aborted: past the timeout the broker fences us."""
 
+SLOW_COMMIT = 1.0
+"""Seconds, and SLOW_INTERVALS intervals: a commit that took longer is named, with its steps; usual are some 20 ms."""
+SLOW_INTERVALS = 5
+
 RIVAL_WINDOW = 60.0
 RIVAL_FENCES = 5
 """Fenced so often within RIVAL_WINDOW, without a timeout of our own: somebody else has our identity.
@@ -194,7 +198,8 @@ class TransactionThread:
         allowed = SAFE_SHARE * self._timeout
         allowed = allowed if unit.within is None else min(allowed, unit.within)
         deadline = Deadline(max(opened_at + allowed, self._clock.monotonic() + 1.0))
-        commit = Commit(unit, producer, self._listener, transaction_open)
+        began = self._clock.monotonic()
+        commit = Commit(unit, producer, self._listener, transaction_open, self._clock)
         try:
             if self._exactly_once:
                 commit.exactly_once(deadline)
@@ -209,6 +214,7 @@ class TransactionThread:
         self.commits += 1
         self.records += unit.records
         refused = commit.apply()
+        self._say_if_slow(commit, began)
         if producer.suspect:
             # Before `committed`, which lets the loop begin the next transaction: that must be the new producer's.
             self._rebuild("coordinator_trouble")
@@ -218,6 +224,18 @@ class TransactionThread:
             partition, reason = next(iter(refused.items()))
             self._drop(StateUnusable(f"{partition}: {reason}"), unknown=False)
         return True
+
+    def _say_if_slow(self, commit: Commit, began: float) -> None:
+        took = self._clock.monotonic() - began
+        if took < SLOW_COMMIT or took < SLOW_INTERVALS * self._admission.interval:
+            return
+        steps = {step: round(seconds, 3) for step, seconds in commit.steps(began)}
+        told = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in steps.items())
+        log_event(
+            log, logging.WARNING, Event.COMMIT_SLOW,
+            f"a commit of {commit.unit.records} records took {took:.2f} s: {told}",
+            duration_seconds=round(took, 3), records=commit.unit.records, steps=steps,
+        )  # fmt: skip
 
     def _drop(self, cause: Exception, *, unknown: bool) -> None:
         """Abort: drop overlays and buffers, abort the transaction (or replace the producer), have the lanes rewound."""

@@ -29,6 +29,7 @@ from streamapp.kafka.open_rebalance import OpenRebalance
 from streamapp.kafka.producer import KafkaProducer
 from streamapp.kafka.source import KafkaSource
 from streamapp.kafka.versions import await_broker
+from streamapp.monitor import traces
 from streamapp.pipeline.dead_letter import Redact
 from streamapp.pipeline.engine import Engine, EngineListener, EngineParts, EngineSettings
 from streamapp.pipeline.spec import AgentSpec, SourceSet, TableSpec
@@ -341,6 +342,11 @@ class Assembly:
                 dlq_max_bytes=topology.dlq_max_bytes,
                 partitions=topology.partitions,
                 settled=self._is_settled,
+                tracer=traces.tracer(
+                    group=settings.identity.app_id,
+                    version=settings.identity.app_version or "unknown",
+                    keys=settings.observe.otel_keys,
+                ),
             ),
             listener=self._listener,
         )

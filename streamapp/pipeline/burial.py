@@ -61,6 +61,7 @@ class Burial:
         if spec.dlq is None:
             return None
         now = self._clock.wall()
+        trace_id = state.trace_id or _trace_id(record.headers())
         burial = bury(
             record,
             Failure(
@@ -72,7 +73,7 @@ class Burial:
                 first_failed_at=now if state.first_failed_at is None else state.first_failed_at,
                 failed_at=now,
                 order=order,
-                trace_id=_trace_id(record.headers()),
+                trace_id=trace_id,
             ),
             writer=self._writer,
             topic=DeadLetterTopic(
@@ -89,7 +90,7 @@ class Burial:
             f"{burial.position}: dead-lettered to {spec.dlq}, {reason} after {state.calls} attempts: {type(failure).__name__}",
             topic=burial.position.topic, partition=burial.position.partition, offset=burial.position.offset, agent=spec.name,
             dlq_id=burial.id, fingerprint=burial.fingerprint, error_type=type(failure).__name__, attempt=state.calls,
-            stage=_stage(stage, failure), key_hash=key_hash(record.key()), reason=reason, trace_id=_trace_id(record.headers()),
+            stage=_stage(stage, failure), key_hash=key_hash(record.key()), reason=reason, trace_id=trace_id,
         )  # fmt: skip
         if "value" in burial.truncated:
             log_event(

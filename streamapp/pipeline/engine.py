@@ -26,6 +26,7 @@ from streamapp.pipeline.resolution import status_topic
 from streamapp.pipeline.table import TableHandle
 from streamapp.pipeline.takes import Takes
 from streamapp.pipeline.ticks import Ticks
+from streamapp.pipeline.tracing import Calls, Tracer
 from streamapp.pipeline.transaction import TransactionThread
 from streamapp.pipeline.unit_of_work import Tick, UnitOfWork
 from streamapp.records import Partition
@@ -90,6 +91,8 @@ class EngineParts:
     """Partition counts of the source topics."""
     settled: Callable[[str], bool] = _nothing_settled
     """Whether the dead letter of that id is known to be resolved or discarded. Any thread."""
+    tracer: Tracer | None = None
+    """Who hears of calls and commits; None: nobody, at no cost."""
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -118,6 +121,7 @@ class Engine:
         self.clock = parts.clock
         self.lane_bound = settings.lane_bound
         self.warn_after = settings.warn_after
+        self.calls = None if parts.tracer is None else Calls(parts.tracer)
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._parts = parts
         self._sets = list(sets)
@@ -140,6 +144,7 @@ class Engine:
             transactional_id=settings.transactional_id,
             transaction_timeout=settings.transaction_timeout,
             exactly_once=settings.exactly_once,
+            tracer=parts.tracer,
         )
         self._isolation = Isolation(
             admission=self.admission,
@@ -511,6 +516,8 @@ class Engine:
                     inlet.agent.holding.gone(inlet)
         for agent in self._agents:
             agent.restart(only=gone)
+        if self.calls is not None:
+            self.calls.gone({lane.partition for lane in lanes})
         if self._listener is not None:
             self._listener.on_revoked({lane.partition for lane in lanes})
 

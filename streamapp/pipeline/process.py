@@ -15,10 +15,11 @@ from streamapp.pipeline.breakers import Breakers
 from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dead_letter import named
 from streamapp.pipeline.dedupe import Dedupe
-from streamapp.pipeline.holding import Holding, HoldingCursor
+from streamapp.pipeline.holding import Holding
 from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place, Standing, record_of
 from streamapp.pipeline.retry import FailureClass, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint
+from streamapp.pipeline.tracing import cursor_of
 from streamapp.records import Outgoing, RawRecord
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ class AgentRun:
         self.ready: deque[Inlet] = deque()
         self.waiters: list[Cursor] = []
         self.holding = Holding(self) if spec.on_error == "block_key" else None
-        self.cursors = [
-            Cursor(self) if self.holding is None else HoldingCursor(self, self.holding) for _ in range(spec.concurrency)
-        ]
+        self.cursors = [cursor_of(self, self.holding, engine.calls) for _ in range(spec.concurrency)]
         self.processed = 0
         self.breakers = None if spec.breaker is None or not spec.breaker.enabled or spec.stops else Breakers(self, spec.breaker)
         self._alone: dict[Inlet, int] = {}
@@ -370,6 +369,9 @@ class AgentRun:
         offset = cast("int", record.offset())
         state = inlet.retries.setdefault(offset, self._new_state(savepoint))
         inlet.attentive = True
+        calls = self.engine.calls
+        if calls is not None:
+            state.trace_id = calls.trace_of(self.name, lane.partition, offset) or state.trace_id
         found = lane.condemned.get(Place(inlet.stage, offset)) if lane.condemned else None
         if found is not None and found.reason is not None:
             del inlet.retries[offset]
@@ -381,6 +383,8 @@ class AgentRun:
             return
         match decide(self.retry, state, failure, now=self.engine.clock.monotonic(), random=random.random):
             case Wait(seconds=seconds):
+                if calls is not None:
+                    calls.retried(self.name, lane.partition, offset, state.calls, failure, seconds)
                 self._put_back(inlet, items)
                 self._back_off(inlet, offset, seconds)
             case Verdict(outage=float() as seconds) if self.breakers is not None:
@@ -488,6 +492,8 @@ class AgentRun:
             letter = self.engine.burial.letter(
                 self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None, order=order,
             )  # fmt: skip
+        if self.engine.calls is not None:
+            self.engine.calls.failed(self.name, lane.partition, cast("int", record.offset()), failure, reason)
         if found is not None and found.unwritten and not alone and answer is None:
             self._put_back(inlet, [item])
             self.engine.letters.wait(inlet, cast("int", record.offset()), found)

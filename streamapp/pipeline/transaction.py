@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from streamapp.pipeline.admission import Admission
     from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.overlay import TablePartition
+    from streamapp.pipeline.tracing import Tracer
     from streamapp.pipeline.unit_of_work import UnitOfWork
     from streamapp.ports import TransactionalProducer
 
@@ -83,6 +84,7 @@ class TransactionThread:
         transactional_id: str,
         transaction_timeout: float,
         exactly_once: bool,
+        tracer: Tracer | None = None,
     ) -> None:
         self.commits = 0
         self.aborts = 0
@@ -98,6 +100,7 @@ class TransactionThread:
         self._id = transactional_id
         self._timeout = transaction_timeout
         self._exactly_once = exactly_once
+        self._tracer = tracer
         self._stopping = False
         self._ended = False
         self._waiting: list[Future[bool]] = []
@@ -200,17 +203,19 @@ class TransactionThread:
         deadline = Deadline(max(opened_at + allowed, self._clock.monotonic() + 1.0))
         began = self._clock.monotonic()
         commit = Commit(unit, producer, self._listener, transaction_open, self._clock)
+        traced = None if self._tracer is None else self._tracer.commit(unit.records)
         try:
             if self._exactly_once:
                 commit.exactly_once(deadline)
             else:
                 commit.at_least_once(deadline)
-        except UnitAborted as failure:
-            self._drop(failure, unknown=False)
+        except (UnitAborted, ProducerUnusable) as failure:
+            if traced is not None:
+                traced.failed(failure)
+            self._drop(failure, unknown=commit.asked and isinstance(failure, ProducerUnusable))
             return False
-        except ProducerUnusable as failure:
-            self._drop(failure, unknown=commit.asked)
-            return False
+        if traced is not None:
+            traced.done()
         self.commits += 1
         self.records += unit.records
         refused = commit.apply()

@@ -22,7 +22,7 @@ from streamapp.pipeline.cursor import Cursor
 from streamapp.pipeline.dead_letter import read_dead_letter
 from streamapp.records import Headers
 from tests.support.fakes import FakeBroker
-from tests.support.pipeline import Bench, agent, batches, copy, each, emit, running, table
+from tests.support.pipeline import Bench, agent, batches, copy, each, emit, here, running, table
 
 PRODUCER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TRACE, SPAN = PRODUCER.split("-")[1:3]
@@ -76,9 +76,12 @@ def headers_of(bench: Bench, topic: str) -> list[Headers]:
 
 
 async def test_a_call_is_a_span_of_its_own_that_links_to_the_producer(recorded: Recorded) -> None:
+    async def send_on(value: bytes) -> None:
+        here().send(("out", value, None, 0, 0, here().headers))
+
     broker = FakeBroker()
     broker.feed("in", 0, b"one", key=b"jane", headers=[("traceparent", PRODUCER.encode()), ("user", b"x")])
-    async with running(agent(each(copy)), broker=broker, tracer=recorded.tracer) as bench:
+    async with running(agent(each(send_on)), broker=broker, tracer=recorded.tracer) as bench:
         await bench.caught_up()
         (headers,) = headers_of(bench, "out")
     call, sent = recorded.one("process in"), recorded.one("send out")
@@ -101,7 +104,10 @@ async def test_a_call_is_a_span_of_its_own_that_links_to_the_producer(recorded: 
         "messaging.destination.name": "out",
         "messaging.destination.partition.id": "0",
     }
-    assert [(name, value[:52]) for name, value in headers if value] == [("traceparent", f"00-{'-'.join(ids(sent))}".encode())]
+    assert [(name, value[:52]) for name, value in headers if value] == [
+        ("user", b"x"),
+        ("traceparent", f"00-{'-'.join(ids(sent))}".encode()),
+    ]
     assert call.status.status_code is StatusCode.UNSET
 
 

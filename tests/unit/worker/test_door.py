@@ -107,6 +107,17 @@ async def test_a_request_that_comes_in_pieces_is_answered_whole() -> None:
         assert (await beside(in_pieces, b"GE", b"T /other HTTP/1.1\r\nHost: x\r\n\r\n"))[1] == b"GET /other  on MainThread"
 
 
+async def test_half_a_request_is_not_answered() -> None:
+    """Closed with a part unread, the connection would be reset under the answer."""
+    async with door() as port:
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.sendall(b"GET /livez HTTP/1.1\r\n")
+            assert (await beside(ask, port, "/livez"))[0] == 200  # whoever came later was answered
+            caller.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                caller.recv(1)
+
+
 async def test_silent_callers_and_those_that_hang_up_keep_nobody_out() -> None:
     async with door() as port:
         with socket.create_connection(("127.0.0.1", port)):

@@ -96,6 +96,7 @@ class Burial:
             log_event(
                 log, logging.WARNING, Event.DEAD_LETTER_CUT,
                 f"{burial.id}: the value did not fit into {spec.dlq} and was left out; a replay needs it from the source topic",
+                topic=burial.position.topic, partition=burial.position.partition, offset=burial.position.offset, agent=spec.name,
                 dlq_id=burial.id,
             )  # fmt: skip
         return burial.outgoing

@@ -403,6 +403,9 @@ class Group:
                 logging.INFO,
                 Event.START_RESOLVED,
                 f"{lane}: nothing committed yet, begins at {lane.committed} ({self._reset})",
+                topic=lane.partition.topic,
+                partition=lane.partition.number,
+                offset=lane.committed,
             )
         elif answer.offset < start:
             log_event(

@@ -68,7 +68,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "event": event or Event.LOG.value,
             "message": record.getMessage(),
-            "worker": self._worker(),
+            "worker": self._worker() or None,
             "version": self._version,
         }
         found = dict(told)

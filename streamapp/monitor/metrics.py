@@ -48,7 +48,9 @@ BY_PARTITION: Final[Sequence[tuple[str, str, Callable[[PartitionStatus], float |
 class Exposition(Collector):
     """One process's metrics. Not thread-safe: one scrape at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, drain_target: float) -> None:
+        """`drain_target`: seconds in which the workers that are asked for would drain the lag."""
+        self._drain_target = drain_target
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         self._document: StatusDocument | None = None
@@ -116,8 +118,10 @@ class Exposition(Collector):
             self._count(lost, labels, row.lost if found is None else found)
         yield status
         yield lost
-        needed = _gauge("consumer_workers_needed", "Workers that would drain the lag in time.", ("group",))
-        _add(needed, (group,), document.group.workers_needed)
+        needed = _gauge(
+            "consumer_workers_needed", "Workers that this one's partitions need: the sum, rounded up, is the group's.", ("group",)
+        )
+        _add(needed, (group,), _share_needed([row for _, row in rows], self._drain_target))
         yield needed
 
     # --- agents and their dead letters
@@ -249,6 +253,21 @@ class Exposition(Collector):
                 return OTHER
             self._kinds.add(error_type)
         return error_type
+
+
+def _share_needed(rows: Sequence[PartitionStatus], drain_target: float) -> float | None:
+    """Return how many workers like this one its partitions need, at most one each. Not rounded: workers that each need 0.6 are not two.
+
+    What a worker can do is what its partitions were seen to do together when busy, as they share its time.
+    """
+    produced = [row.produced_rate for row in rows if row.produced_rate is not None]
+    unread = [row.lag for row in rows if row.lag is not None]
+    if not rows or len(produced) < len(rows) or len(unread) < len(rows) or all(row.capacity is None for row in rows):
+        return None
+    capacity = sum((row.consumed_rate if row.capacity is None else row.capacity) or 0.0 for row in rows)
+    if not capacity:
+        return None
+    return min((sum(produced) + sum(unread) / drain_target) / capacity, float(len(rows)))
 
 
 def _drain(row: PartitionStatus) -> Bounds | None:

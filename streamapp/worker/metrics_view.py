@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from faust import web
 
 from streamapp.monitor.metrics import Exposition
@@ -15,7 +17,8 @@ class Metrics(web.View):
     view_path = "/metrics"
 
     def __post_init__(self) -> None:
-        self._exposition = Exposition()
+        app: Any = self.app
+        self._exposition = Exposition(app.settings.observe.lag_drain_target)
 
     async def get(self, request: web.Request) -> web.Response:
         body = self._exposition.text(document_of(self.app), facts_of(self.app))

@@ -19,7 +19,9 @@ class TellsFacts(Protocol):
 class TellsStatus(Protocol):
     """An app whose worker takes samples."""
 
-    def status(self) -> StatusDocument: ...
+    def status(self, *, own_only: bool = False) -> StatusDocument:
+        """`own_only`: without what other workers tell."""
+        ...
 
 
 def facts_of(app: Any) -> EngineFacts | None:
@@ -29,8 +31,8 @@ def facts_of(app: Any) -> EngineFacts | None:
 
 
 def document_of(app: Any) -> StatusDocument | None:
-    """Return what the page shows of the app's worker; None while no engine runs. On the loop."""
-    return app.status() if app.engine is not None and isinstance(app, TellsStatus) else None
+    """Return what the page shows of the app's worker alone; None while no engine runs. On the loop."""
+    return app.status(own_only=True) if app.engine is not None and isinstance(app, TellsStatus) else None
 
 
 __all__ = ["TellsFacts", "TellsStatus", "document_of", "facts_of"]

@@ -122,7 +122,7 @@ def whole_partition(topic: str = "orders", number: int = 0) -> PartitionStatus:
         topic, number,
         status=Status.FALLING_BEHIND.value, committed=1_204_400, end=1_294_400, high_watermark=1_294_410, log_start=900_000,
         lag=90_000, raw_lag=90_000, blocked=10, age=750.0, growth=Bounds(estimate=20.0, low=16.1, high=23.9),
-        utilization=0.28, loss=513_900.0, retention=86_400.0, retention_used=0.0087, commit_age=0.2, in_flight=512,
+        utilization=0.28, produced_rate=120.0, consumed_rate=100.0, capacity=420.0, loss=513_900.0, retention=86_400.0, retention_used=0.0087, commit_age=0.2, in_flight=512,
     )  # fmt: skip
 
 

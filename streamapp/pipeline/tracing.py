@@ -123,6 +123,7 @@ class _Told(Cursor):
     _calls: Calls
 
     async def __anext__(self) -> object:
+        self.finish()  # by name: the plain cursor may do that in place
         value = await super().__anext__()
         savepoint = cast("Savepoint", self.savepoint)
         self._call = self._calls.begin(self.agent.name, savepoint)

@@ -34,7 +34,8 @@ from streamapp.worker.dead_letter_page import DeadLetterPage
 from streamapp.worker.digests import Digests, HeldTable, TableDigests, TableList
 from streamapp.worker.handover import Delivery
 from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say, say_refusals_in_one_line
-from streamapp.worker.probes import Livez, Readyz
+from streamapp.worker.metrics_view import Metrics
+from streamapp.worker.probes import Healthz, Livez, Readyz, Startupz
 from streamapp.worker.refusals import StandIn, refuse
 from streamapp.worker.reporting import Reporter
 from streamapp.worker.status_view import StatusView
@@ -486,7 +487,7 @@ class StreamApp(faust.App):
 
     def on_webserver_init(self, web: Any) -> None:
         served = set(web.views)  # a server may be initialised again
-        for view in (Livez, Readyz, TableList, TableDigests, DeadLetterPage, StatusView):
+        for view in (Livez, Readyz, Startupz, Healthz, Metrics, TableList, TableDigests, DeadLetterPage, StatusView):
             if view.view_path not in served:
                 web.add_view(view)
 

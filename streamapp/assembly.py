@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from streamapp.kafka.open_rebalance import OpenRebalance
 from streamapp.kafka.producer import KafkaProducer
 from streamapp.kafka.source import KafkaSource
 from streamapp.kafka.versions import await_broker
+from streamapp.monitor import traces
 from streamapp.pipeline.dead_letter import Redact
 from streamapp.pipeline.engine import Engine, EngineListener, EngineParts, EngineSettings
 from streamapp.pipeline.spec import AgentSpec, SourceSet, TableSpec
@@ -244,16 +246,28 @@ class Assembly:
     def _reach(self) -> Topology:
         """Return the topology, trying for `start_timeout`; says within 10 s that no broker answers, and goes on trying."""
         whole = self._within(self._settings.broker.start_timeout)
+        silent_since: float | None = None
         while True:
             try:
                 attempt = self._within(min(UNREACHABLE_SAID_AFTER, max(0.5, whole.left)))
                 await_broker(client_config.admin(self._settings), attempt, fencing=self._settings.transaction.exactly_once)
+                if silent_since is not None:
+                    silent = time.monotonic() - silent_since
+                    log_event(
+                        log,
+                        logging.INFO,
+                        Event.BROKER_BACK,
+                        f"a broker answers after {silent:.0f} s",
+                        duration_seconds=round(silent, 3),
+                    )
+                    silent_since = None
                 return self._cluster.fit(self._within(max(10.0, whole.left)))
             except BrokerUnreachable as failure:
                 if whole.passed:
                     raise BrokerUnreachable(
                         f"{failure}; gave up after {self._settings.broker.start_timeout:g} s (STREAMAPP_BROKER, STREAMAPP_START_TIMEOUT)"
                     ) from None
+                silent_since = silent_since or time.monotonic()
                 log_event(log, logging.WARNING, Event.BROKER_UNREACHABLE, f"{failure}; trying on for {whole.left:.0f} s")
 
     def _within(self, seconds: float) -> Deadline:
@@ -336,6 +350,11 @@ class Assembly:
                 dlq_max_bytes=topology.dlq_max_bytes,
                 partitions=topology.partitions,
                 settled=self._is_settled,
+                tracer=traces.tracer(
+                    group=settings.identity.app_id,
+                    version=settings.identity.app_version or "unknown",
+                    keys=settings.observe.otel_keys,
+                ),
             ),
             listener=self._listener,
         )
@@ -439,11 +458,8 @@ async def assemble(app: StreamApp) -> AppEngine:
         log_event(log, logging.WARNING, Event.SETTING_NOTICE, notice)
     declared = await describe(app)
     directory = DataDir.open(settings.identity)
-    if directory.is_new_worker:
-        log_event(
-            log, logging.INFO, Event.WORKER_STARTED, f"worker id {directory.worker_id}, made now and kept in {directory.path}"
-        )
     app.worker_id = directory.worker_id
+    _say_started(settings, directory)
     listeners = Listeners(app.engine_service.rebalances)
     assembly = Assembly(
         settings,
@@ -462,6 +478,16 @@ async def assemble(app: StreamApp) -> AppEngine:
         raise
     listeners.also(made.sampler)
     return made
+
+
+def _say_started(settings: Settings, directory: DataDir) -> None:
+    guarantee, version = settings.transaction.processing_guarantee, settings.identity.app_version or "unknown"
+    made = f"worker id {directory.worker_id}, made now and kept in {directory.path}"
+    known = f"worker {directory.worker_id} starts in {directory.path}"
+    log_event(
+        log, logging.INFO, Event.WORKER_STARTED, f"{made if directory.is_new_worker else known}: version {version}, {guarantee}",
+        group=settings.identity.app_id, directory=str(directory.path), guarantee=guarantee,
+    )  # fmt: skip
 
 
 def web_address(app: StreamApp) -> str:

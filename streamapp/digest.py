@@ -1,4 +1,5 @@
-"""The digest of a table partition: the same bytes for the same rows, wherever they are held and whoever computes it.
+"""The digest of a table partition: the same bytes for the same rows, wherever they are held and whoever computes it. And what stands for a
+key where keys are hidden.
 
 blake2b over each row in key order: key and value, each behind its length. Part of what workers answer and `streamapp verify`
 compares, so a change of it is a change of that answer.
@@ -52,4 +53,14 @@ def digest_of(rows: Iterable[tuple[bytes, bytes]]) -> TableDigest:
     return digester.result()
 
 
-__all__ = ["Digester", "TableDigest", "digest_of"]
+def hashed(raw: bytes) -> str:
+    """Return what stands for a key: the same for the same key, in logs and on screens."""
+    return f"#{blake2b(raw, digest_size=8).hexdigest()}"
+
+
+def key_hash(raw: bytes | None) -> str | None:
+    """As `hashed`; None where there is no key."""
+    return None if raw is None else hashed(raw)
+
+
+__all__ = ["Digester", "TableDigest", "digest_of", "hashed", "key_hash"]

@@ -16,6 +16,8 @@ CLIENT_LOGGER: Final = "streamapp.librdkafka"
 class Event(StrEnum):
     """What happened, as the log's `event` field has it."""
 
+    LOG = "log"
+    """A line without an event of ours: a library's, mostly. Its logger is named."""
     # -- the worker's life
     WORKER_STARTED = "worker_started"
     """The worker starts: its id, directory, version, guarantee."""
@@ -26,7 +28,7 @@ class Event(StrEnum):
     WORKER_STOPPED = "worker_stopped"
     """The worker is down: how long it took, what was committed."""
     WORKER_FAILED = "worker_failed"
-    """The worker stops because of an error that it cannot recover from."""
+    """The worker stops because of an error that it cannot recover from: which, where."""
     SETTING_NOTICE = "setting_notice"
     """A setting was ignored, is unknown, or was derived other than by default."""
     CLEANUP_FAILED = "cleanup_failed"
@@ -45,7 +47,7 @@ class Event(StrEnum):
     """A request to the page failed in our code."""
     # -- the group
     PARTITIONS_ASSIGNED = "partitions_assigned"
-    """Partitions came: which, how many are now held, how long it took."""
+    """Partitions came, and later: they run. Which, how many are now held; then, how long that took."""
     PARTITIONS_REVOKED = "partitions_revoked"
     """Partitions went after their work was committed: which, how long it took."""
     ASSIGNMENT_LOST = "assignment_lost"

@@ -51,6 +51,8 @@ def copy_of(
         ours["epoch"] = kept
     if (edited_by := editor if content.is_changed else facts.edited_by) is not None:
         ours["edited-by"] = edited_by
+    if facts.trace_id is not None:
+        ours["trace-id"] = facts.trace_id  # whoever traces the replay links to the call that failed
     headers = [*content.headers, *((PREFIX + name, text.encode()) for name, text in ours.items())]
     topic, number = letter.source
     if target.topic is not None:

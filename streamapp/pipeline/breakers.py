@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from streamapp.errors import AgentFailed
 from streamapp.events import Event, log_event
 from streamapp.pipeline.breaker import Breaker, BreakerState
-from streamapp.pipeline.dead_letter import rfc3339, text_of
+from streamapp.pipeline.dead_letter import named, rfc3339, text_of
 from streamapp.pipeline.lane import Standing
 from streamapp.pipeline.retry import FailureClass, RetryState, announced_outage
 
@@ -163,7 +163,7 @@ class Breakers:
         breaker.last_error = f"{type(failure).__name__}: {text_of(failure)}"
         log_event(
             log, logging.ERROR, Event.LANE_STALLED,
-            f"{lane}: breaker open since {self._since(breaker)}, last error {breaker.last_error}",
+            f"{lane}: breaker open since {self._since(breaker)}, last error {named(failure)}",
             topic=lane.partition.topic, partition=lane.partition.number, agent=self._agent.name, error_type=type(failure).__name__,
         )  # fmt: skip
 

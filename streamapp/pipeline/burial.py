@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamapp.clock import Clock
+from streamapp.digest import key_hash
 from streamapp.errors import OutputRejected, ValidationFailed
 from streamapp.events import Event, log_event
 from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Order, Reason, Redact, Stage, Writer, bury
@@ -71,6 +72,7 @@ class Burial:
             return None
         now = self._clock.wall()
         stage = told_stage(stage, failure)
+        trace_id = state.trace_id or _trace_id(record.headers())
         burial = bury(
             record,
             Failure(
@@ -82,7 +84,7 @@ class Burial:
                 first_failed_at=now if state.first_failed_at is None else state.first_failed_at,
                 failed_at=now,
                 order=order,
-                trace_id=_trace_id(record.headers()),
+                trace_id=trace_id,
             ),
             writer=self._writer,
             topic=DeadLetterTopic(
@@ -99,11 +101,13 @@ class Burial:
             f"{burial.position}: dead-lettered to {spec.dlq}, {reason} after {state.calls} attempts: {type(failure).__name__}",
             topic=burial.position.topic, partition=burial.position.partition, offset=burial.position.offset, agent=spec.name,
             dlq_id=burial.id, fingerprint=burial.fingerprint, error_type=type(failure).__name__, attempt=state.calls,
+            stage=stage, key_hash=key_hash(record.key()), reason=reason, trace_id=trace_id,
         )  # fmt: skip
         if "value" in burial.truncated:
             log_event(
                 log, logging.WARNING, Event.DEAD_LETTER_CUT,
                 f"{burial.id}: the value did not fit into {spec.dlq} and was left out; a replay needs it from the source topic",
+                topic=burial.position.topic, partition=burial.position.partition, offset=burial.position.offset, agent=spec.name,
                 dlq_id=burial.id,
             )  # fmt: skip
         told = Told(burial.id, burial.fingerprint, self._error_types.name(failure), reason, stage, now)

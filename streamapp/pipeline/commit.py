@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from streamapp.clock import Deadline
+from streamapp.clock import Clock, Deadline
 from streamapp.errors import AssignmentLost, CommitRefused, DeadlinePassed, DeliveryFailed
 from streamapp.faults import FaultPoint, reached
 from streamapp.records import Outgoing, Partition
@@ -38,12 +38,16 @@ class Ownership(Protocol):
 class Commit:
     """One unit's way into Kafka. Runs on the transaction thread; `asked` tells whether EndTxn may have left."""
 
-    def __init__(self, unit: UnitOfWork, producer: TransactionalProducer, ownership: Ownership, transaction_open: bool) -> None:
+    def __init__(
+        self, unit: UnitOfWork, producer: TransactionalProducer, ownership: Ownership, transaction_open: bool, clock: Clock
+    ) -> None:
         self.unit = unit
         self.producer = producer
         self.asked = False
         self._ownership = ownership
         self._transaction_open = transaction_open
+        self._clock = clock
+        self._reached: list[tuple[str, float]] = []
         self._ends: dict[TablePartition, int] = {}
 
     def exactly_once(self, deadline: Deadline) -> None:
@@ -67,7 +71,9 @@ class Commit:
         reached(FaultPoint.BEFORE_PRODUCE)
         self._produce_outbox(deadline)
         self._produce_changelog(deadline)
+        self._done("produce")
         self.producer.flush(deadline)
+        self._done("flush")
         reached(FaultPoint.AFTER_FLUSH)
         group = self._group_metadata(early, deadline)
         lost = self._ownership.still_owned(self.unit)
@@ -75,9 +81,11 @@ class Commit:
             raise AssignmentLost("no longer ours: " + ", ".join(str(lane) for lane in lost))
         for source, metadata in group.items():
             self.producer.send_offsets(self._offsets_of(source), metadata, deadline)
+        self._done("offsets")
         reached(FaultPoint.AFTER_SEND_OFFSETS)
         self.asked = True
         self.producer.commit(deadline)
+        self._done("commit")
         reached(FaultPoint.AFTER_COMMIT)
 
     def at_least_once(self, deadline: Deadline) -> None:
@@ -92,6 +100,7 @@ class Commit:
         reached(FaultPoint.AFTER_FLUSH)
         self._produce_changelog(deadline)
         self.producer.flush(deadline)
+        self._done("changelog")
         reached(FaultPoint.AFTER_CHANGELOG)
         lost = self._ownership.still_owned(self.unit)
         if lost:
@@ -101,8 +110,18 @@ class Commit:
                 source.commit(self._offsets_of(source)).result(timeout=deadline.left)
             except TimeoutError:
                 raise DeadlinePassed(f"{source}: the offset commit was not answered in time") from None
+        self._done("offsets")
         self.asked = True
         reached(FaultPoint.AFTER_COMMIT)
+
+    def steps(self, began: float) -> Iterator[tuple[str, float]]:
+        """Return the steps that are done and the seconds that each took."""
+        for step, at in self._reached:
+            yield step, at - began
+            began = at
+
+    def _done(self, step: str) -> None:
+        self._reached.append((step, self._clock.monotonic()))
 
     def apply(self) -> dict[TablePartition, Exception]:
         """6 apply: each table partition's overlay and changelog offset in one write batch; return those that the disk refused.
@@ -122,6 +141,7 @@ class Commit:
                 refused[partition] = failure
             else:
                 partition.applied()
+        self._done("apply")
         reached(FaultPoint.AFTER_APPLY)
         return refused
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from types import CodeType
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from streamapp.errors import DecodeFailed, ValidationFailed
+from streamapp.errors import DecodeFailed, RecordError, StreamAppError, ValidationFailed
 from streamapp.pipeline.retry import chain
 from streamapp.pipeline.savepoint import DLQ_HEADER_PREFIX, travelling
 from streamapp.records import Headers, Outgoing, Position, RawRecord
@@ -365,6 +365,15 @@ def text_of(exc: BaseException) -> str:
         return f"<unprintable {type(exc).__name__}>"
 
 
+def named(exc: BaseException) -> str:
+    """Return what the log says of an exception: a user's or a record's by its class and where in the user's code, as its text may quote
+    the record; any other with its text."""
+    if isinstance(exc, StreamAppError) and not isinstance(exc, RecordError):
+        return f"{type(exc).__name__}: {text_of(exc)}"
+    place = next((str(frame) for frame in reversed(frames_of(exc)) if frame.is_users), None)
+    return type(exc).__name__ if place is None else f"{type(exc).__name__} at {place}"
+
+
 def root_cause(exc: BaseException) -> BaseException:
     """Return the last link of the cause chain; of a group, its first member's."""
     root = exc
@@ -611,6 +620,7 @@ __all__ = [
     "fingerprint",
     "id_of",
     "job_of",
+    "named",
     "parse_id",
     "read_dead_letter",
     "record_size",

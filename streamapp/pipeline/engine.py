@@ -29,6 +29,7 @@ from streamapp.pipeline.snapshot import Snapshot
 from streamapp.pipeline.table import TableHandle
 from streamapp.pipeline.takes import Takes
 from streamapp.pipeline.ticks import Ticks
+from streamapp.pipeline.tracing import Calls, Tracer
 from streamapp.pipeline.transaction import TransactionThread
 from streamapp.pipeline.unit_of_work import Tick, UnitOfWork
 from streamapp.records import Partition
@@ -94,6 +95,8 @@ class EngineParts:
     """Partition counts of the source topics."""
     settled: Callable[[str], bool] = _nothing_settled
     """Whether the dead letter of that id is known to be resolved or discarded. Any thread."""
+    tracer: Tracer | None = None
+    """Who hears of calls and commits; None: nobody, at no cost."""
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -122,6 +125,7 @@ class Engine:
         self.clock = parts.clock
         self.lane_bound = settings.lane_bound
         self.warn_after = settings.warn_after
+        self.calls = None if parts.tracer is None else Calls(parts.tracer)
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._parts = parts
         self._sets = list(sets)
@@ -146,6 +150,7 @@ class Engine:
             transactional_id=settings.transactional_id,
             transaction_timeout=settings.transaction_timeout,
             exactly_once=settings.exactly_once,
+            tracer=parts.tracer,
         )
         self._isolation = Isolation(
             admission=self.admission,
@@ -195,6 +200,11 @@ class Engine:
         self.letters = Letters(self)
         self._watching: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._came_at: dict[Lane, float] = {}
+        """Lanes that were given to this worker and do not run yet, and when (monotonic seconds)."""
+        self._came: dict[Lane, float] = {}
+        """Those that run by now, while others of them do not."""
+        self._leads = False
         self.ticks = Ticks(
             admission=self.admission,
             group=self.group,
@@ -285,7 +295,7 @@ class Engine:
             f"stopped in {took:.1f} s: {done['records']} records in {done['commits']} commits, {done['aborts']} aborts "
             f"({done['replayed']} records read again), {done['producer_rebuilds']} producers replaced, "
             f"{done['dedupe_hits']} duplicates, {done['dead_letters']} dead letters",
-            seconds=round(took, 3),
+            duration_seconds=round(took, 3),
             counters=done,
         )
 
@@ -474,6 +484,7 @@ class Engine:
     # --- LaneEvents: on the loop
 
     def lanes_given(self, lanes: Sequence[Lane]) -> None:
+        self._came_at |= dict.fromkeys(lanes, self.clock.monotonic())
         names = ", ".join(str(lane) for lane in lanes)
         if names:
             log_event(
@@ -482,6 +493,7 @@ class Engine:
                 Event.PARTITIONS_ASSIGNED,
                 f"partitions assigned: {names}; {len(self.group.lanes)} held",
                 count=len(lanes),
+                held=len(self.group.lanes),
             )
         elif not self.group.lanes:
             log_event(log, logging.INFO, Event.IDLE_MEMBER, "no partition is left for this worker: it stays as a spare")
@@ -490,6 +502,7 @@ class Engine:
             self._listener.on_assigned({lane.partition for lane in lanes})
 
     def lanes_opened(self, lanes: Sequence[Lane]) -> None:
+        self._say_they_run([lane for lane in lanes if lane in self._came_at])
         self._isolation.opened(lanes)
         for lane in lanes:
             self._sweeper.opened(lane, self._tables_of(lane.partition.topic))
@@ -504,9 +517,23 @@ class Engine:
         if self._listener is not None:
             self._listener.on_restored({lane.partition for lane in lanes})
 
+    def _say_they_run(self, opened: Sequence[Lane]) -> None:
+        self._came |= {lane: self._came_at.pop(lane) for lane in opened}
+        if not self._came or self._came_at:
+            return
+        lanes, took = list(self._came), self.clock.monotonic() - min(self._came.values())
+        self._came.clear()
+        log_event(
+            log, logging.INFO, Event.PARTITIONS_ASSIGNED,
+            f"partitions run after {took:.1f} s: {', '.join(str(lane) for lane in lanes)}; {len(self.restored())} of {len(self.group.lanes)} run",
+            count=len(lanes), held=len(self.group.lanes), duration_seconds=round(took, 3),
+        )  # fmt: skip
+
     def lanes_gone(self, lanes: Sequence[Lane]) -> None:
         gone: set[object] = set(lanes)
         for lane in lanes:
+            self._came_at.pop(lane, None)
+            self._came.pop(lane, None)
             self._sweeper.gone(lane)
             for inlet in lane.inlets:
                 if inlet.agent.holding is not None:
@@ -514,6 +541,8 @@ class Engine:
         for agent in self._agents:
             agent.restart(only=gone)
         self._rebalances.gone(lanes)
+        if self.calls is not None:
+            self.calls.gone({lane.partition for lane in lanes})
         if self._listener is not None:
             self._listener.on_revoked({lane.partition for lane in lanes})
 
@@ -541,9 +570,18 @@ class Engine:
     def _watch(self) -> None:
         self._watching = self._loop.call_later(WATCH_INTERVAL, self._watch)
         self._watch_records()
+        self._watch_leader()
         self.serve()
         self._sweeper.step()
         self.takes.step()
+
+    def _watch_leader(self) -> None:
+        leads = self.is_leader()
+        if leads is self._leads:
+            return
+        self._leads = leads
+        message = "this worker leads: it runs what is to run on the leader" if leads else "this worker leads no more"
+        log_event(log, logging.INFO, Event.LEADER_CHANGED, message, leads=leads)
 
     def _watch_records(self) -> None:
         now = self.clock.monotonic()

@@ -85,6 +85,8 @@ class LaneFacts:
     blocked_keys: int
     held_records: int
     suspect: bool
+    lost: int | None = None
+    """Records that retention deleted unread, as found here since the partition was assigned; None: not counted."""
 
 
 @dataclass(frozen=True, slots=True)

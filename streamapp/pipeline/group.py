@@ -100,6 +100,8 @@ class Group:
         self._lines: dict[tuple[str, int], Line] = {}
         self._tables: dict[tuple[str, int], TablePartition] = {}
         self._starts: dict[Partition, int] = {}
+        self._leaving: dict[Partition, float] = {}
+        """Partitions that are being given back, and since when (monotonic seconds)."""
         """Where partitions without a committed offset began: asked again after an unknown outcome, `latest` would be later."""
         self._in_transit = 0
         self._loop = asyncio.get_running_loop()
@@ -146,10 +148,12 @@ class Group:
             lanes = [self.lanes[where] for where in partitions if where in self.lanes]
             for lane in lanes:
                 lane.pause(REVOKED, kind="revoked")
+        self._leaving |= dict.fromkeys(partitions, time.monotonic())
         return self._giving.submit(self._give_back, lanes)
 
     def revoked(self, source: PartitionSource, partitions: Sequence[Partition]) -> None:
-        self._on_loop(self._gone, self._close(partitions), "revoked")
+        began = [at for where in partitions if (at := self._leaving.pop(where, None)) is not None]
+        self._on_loop(self._gone, self._close(partitions), "revoked", time.monotonic() - min(began, default=time.monotonic()))
 
     def lost(self, source: PartitionSource, partitions: Sequence[Partition]) -> None:
         lanes = self._close(partitions)
@@ -159,9 +163,15 @@ class Group:
             # A commit under way finds out by itself (step 4), or is past that and is finished.
             self._admission.fail(UnitAborted("partitions lost: " + ", ".join(str(lane) for lane in held)))
         log_event(
-            log, logging.WARNING, Event.ASSIGNMENT_LOST, "partitions lost: " + ", ".join(str(where) for where in partitions)
+            log,
+            logging.WARNING,
+            Event.ASSIGNMENT_LOST,
+            "partitions lost: " + ", ".join(str(where) for where in partitions),
+            count=len(partitions),
         )
-        self._on_loop(self._gone, lanes, "lost")
+        for where in partitions:
+            self._leaving.pop(where, None)
+        self._on_loop(self._gone, lanes, "lost", 0.0)
 
     def numbered(self, source: PartitionSource, numbers: Mapping[Partition, int]) -> None:
         with self._admission.lock:
@@ -393,6 +403,9 @@ class Group:
                 logging.INFO,
                 Event.START_RESOLVED,
                 f"{lane}: nothing committed yet, begins at {lane.committed} ({self._reset})",
+                topic=lane.partition.topic,
+                partition=lane.partition.number,
+                offset=lane.committed,
             )
         elif answer.offset < start:
             log_event(
@@ -400,6 +413,7 @@ class Group:
                 f"{lane}: {start - answer.offset} records were deleted unread: committed {answer.offset}, log starts at {start}",
                 topic=lane.partition.topic, partition=lane.partition.number, records=start - answer.offset,
             )  # fmt: skip
+            lane.lost[answer.offset] = start - answer.offset
             lane.committed = start
             lane.unresolved = True
         elif answer.offset > end:
@@ -531,7 +545,7 @@ class Group:
                 if not inlet.queue:
                     inlet.agent.engine.drained(lane)
 
-    def _gone(self, lanes: Sequence[Lane], how: str) -> None:
+    def _gone(self, lanes: Sequence[Lane], how: str, took: float) -> None:
         for lane in lanes:
             lane.clear()
             for inlet in lane.inlets:
@@ -542,7 +556,10 @@ class Group:
         if lanes:
             names = ", ".join(str(lane) for lane in lanes)
             if how == "revoked":
-                log_event(log, logging.INFO, Event.PARTITIONS_REVOKED, f"partitions given back: {names}", count=len(lanes))
+                log_event(
+                    log, logging.INFO, Event.PARTITIONS_REVOKED, f"partitions given back: {names}",
+                    count=len(lanes), held=len(self.lanes), duration_seconds=round(took, 3),
+                )  # fmt: skip
             self._events.lanes_gone(lanes)
 
 

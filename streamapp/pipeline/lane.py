@@ -212,6 +212,7 @@ class Lane:
         "lasting",
         "life",
         "line",
+        "lost",
         "merged",
         "moved_at",
         "next_offset",
@@ -266,6 +267,8 @@ class Lane:
         """What brings it back, while it stands: the last one begun, as what an earlier one found no longer holds."""
         self.unresolved = False
         """Whether `committed` is not the group's (auto_offset_reset's answer, or the log's new start): the next unit commits it."""
+        self.lost: dict[int, int] = {}
+        """Committed offset -> records behind it that retention deleted unread, as found since it was assigned."""
         self.count = NOTHING
         """What the metadata of the committed offset counts."""
         self.others = ""

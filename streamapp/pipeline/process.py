@@ -9,19 +9,20 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from streamapp.errors import AgentFailed, RecordError, StreamAppError
+from streamapp.errors import AgentFailed
 from streamapp.events import Event, log_event
 from streamapp.pipeline.breakers import Breakers
 from streamapp.pipeline.burial import told_stage
 from streamapp.pipeline.cursor import Cursor, Rewound
-from streamapp.pipeline.dead_letter import fingerprint
+from streamapp.pipeline.dead_letter import fingerprint, named
 from streamapp.pipeline.dedupe import Dedupe
-from streamapp.pipeline.holding import Holding, HoldingCursor
+from streamapp.pipeline.holding import Holding
 from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place, Standing, record_of
 from streamapp.pipeline.measures import Counts, Work
 from streamapp.pipeline.replayed import PROCESSED
 from streamapp.pipeline.retry import FailureClass, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint
+from streamapp.pipeline.tracing import cursor_of
 from streamapp.records import Outgoing, RawRecord
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ class AgentRun:
         self.ready: deque[Inlet] = deque()
         self.waiters: list[Cursor] = []
         self.holding = Holding(self) if spec.on_error == "block_key" else None
-        self.cursors = [
-            Cursor(self) if self.holding is None else HoldingCursor(self, self.holding) for _ in range(spec.concurrency)
-        ]
+        self.cursors = [cursor_of(self, self.holding, engine.calls) for _ in range(spec.concurrency)]
         self.work = Work()
         self.counts = Counts(engine.error_types)
         self.breakers = None if spec.breaker is None or not spec.breaker.enabled or spec.stops else Breakers(self, spec.breaker)
@@ -159,7 +158,7 @@ class AgentRun:
         """
         if not await self._until_record(cursor):
             return
-        told = "returned without taking a record" if failure is None else f"raised without a record in hand: {failure!r}"
+        told = "returned without taking a record" if failure is None else f"raised without a record in hand: {named(failure)}"
         log_event(
             log, logging.ERROR, Event.AGENT_RESTARTED,
             f"agent {self.name} {told}; it is started again in {FRESH_START:g} s, and records wait", agent=self.name,
@@ -376,6 +375,9 @@ class AgentRun:
         offset = cast("int", record.offset())
         state = inlet.retries.setdefault(offset, self._new_state(savepoint))
         inlet.attentive = True
+        calls = self.engine.calls
+        if calls is not None:
+            state.trace_id = calls.trace_of(self.name, lane.partition, offset) or state.trace_id
         found = lane.condemned.get(Place(inlet.stage, offset)) if lane.condemned else None
         if found is not None and found.reason is not None:
             del inlet.retries[offset]
@@ -387,6 +389,8 @@ class AgentRun:
             return
         match decide(self.retry, state, failure, now=self.engine.clock.monotonic(), random=random.random):
             case Wait(seconds=seconds):
+                if calls is not None:
+                    calls.retried(self.name, lane.partition, offset, state.calls, failure, seconds)
                 self._put_back(inlet, items)
                 self._say_retried(lane, offset, state, failure, stage, seconds)
                 self._back_off(inlet, offset, seconds, failure)
@@ -505,6 +509,8 @@ class AgentRun:
             burial = self.engine.burial.letter(
                 self.spec, record, state, reason, failure, stage, max_bytes=1 if refused else None, order=order,
             )  # fmt: skip
+        if self.engine.calls is not None:
+            self.engine.calls.failed(self.name, lane.partition, cast("int", record.offset()), failure, reason)
         if found is not None and found.unwritten and not alone and answer is None:
             self._put_back(inlet, [item])
             self.engine.letters.wait(inlet, cast("int", record.offset()), found)
@@ -609,11 +615,7 @@ class AgentRun:
         log_event(
             log, logging.ERROR, Event.LANE_STOPPED,
             f"{lane}@{offset}: agent {self.name} {why}, so its partition stands here: "
-            f"{type(failure).__name__}: {_text(failure)}; {way_out}",
+            f"{named(failure)}; {way_out}",
             topic=lane.partition.topic, partition=lane.partition.number, offset=offset, agent=self.name,
             error_type=type(failure).__name__,
         )  # fmt: skip
-
-
-def _text(failure: BaseException) -> str:
-    return str(failure) if isinstance(failure, (StreamAppError, RecordError)) else repr(failure)

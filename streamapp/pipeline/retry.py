@@ -281,6 +281,8 @@ class RetryState:
     """Seconds since 1970."""
     earlier: int = 0
     """Calls that failed before, while the breaker was open: told in the dead letter, and no part of this budget."""
+    trace_id: str | None = None
+    """Of the call, where calls are traced."""
 
     @property
     def calls(self) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from streamapp.clock import Clock, Deadline
 from streamapp.errors import Fatal, StreamAppError, TableNotHere
 from streamapp.events import Event, log_event
+from streamapp.pipeline.dead_letter import named
 from streamapp.pipeline.partitioner import partition_of
 from streamapp.pipeline.savepoint import current_savepoint
 from streamapp.pipeline.tick import LineBusy, TickSavepoint
@@ -192,7 +193,7 @@ class Ticks:
             try:
                 await self.run(tick.function, name=tick.name, on_leader=tick.on_leader)
             except Exception as failure:  # user code
-                log_event(log, logging.ERROR, Event.TASK_FAILED, f"{tick.name}: {failure!r}")
+                log_event(log, logging.ERROR, Event.TASK_FAILED, f"{tick.name}: {named(failure)}", exc_info=failure)
 
         task = self._loop.create_task(run(), name=tick.name)
         self._rerun.add(task)

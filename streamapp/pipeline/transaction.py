@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from streamapp.pipeline.admission import Admission
     from streamapp.pipeline.lane import Lane
     from streamapp.pipeline.overlay import TablePartition
+    from streamapp.pipeline.tracing import Tracer
     from streamapp.pipeline.unit_of_work import UnitOfWork
     from streamapp.ports import TransactionalProducer
 
@@ -38,6 +39,10 @@ log = logging.getLogger(__name__)
 
 SAFE_SHARE = 0.7
 """Share of the transaction timeout after which a unit has been committed or aborted: past the timeout the broker fences us."""
+
+SLOW_COMMIT = 1.0
+"""Seconds, and SLOW_INTERVALS intervals: a commit that took longer is named, with its steps; usual are some 20 ms."""
+SLOW_INTERVALS = 5
 
 RIVAL_WINDOW = 60.0
 RIVAL_FENCES = 5
@@ -80,6 +85,7 @@ class TransactionThread:
         transactional_id: str,
         transaction_timeout: float,
         exactly_once: bool,
+        tracer: Tracer | None = None,
     ) -> None:
         self.commits = 0
         self.aborts = 0
@@ -106,6 +112,7 @@ class TransactionThread:
         self._id = transactional_id
         self._timeout = transaction_timeout
         self._exactly_once = exactly_once
+        self._tracer = tracer
         self._stopping = False
         self._ended = False
         self._waiting: list[Future[bool]] = []
@@ -207,20 +214,23 @@ class TransactionThread:
         allowed = SAFE_SHARE * self._timeout
         allowed = allowed if unit.within is None else min(allowed, unit.within)
         deadline = Deadline(max(opened_at + allowed, self._clock.monotonic() + 1.0))
-        commit = Commit(unit, producer, self._listener, transaction_open)
+        began = self._clock.monotonic()
+        commit = Commit(unit, producer, self._listener, transaction_open, self._clock)
+        traced = None if self._tracer is None else self._tracer.commit(unit.records)
         try:
             if self._exactly_once:
                 commit.exactly_once(deadline)
             else:
                 commit.at_least_once(deadline)
-        except UnitAborted as failure:
-            self._drop(failure, unknown=False)
-            return False
-        except ProducerUnusable as failure:
-            self._drop(failure, unknown=commit.asked)
+        except (UnitAborted, ProducerUnusable) as failure:
+            if traced is not None:
+                traced.failed(failure)
+            self._drop(failure, unknown=commit.asked and isinstance(failure, ProducerUnusable))
             return False
         now = self._clock.monotonic()
         self.last_commit = self._clock.wall()
+        if traced is not None:
+            traced.done()
         self.commits += 1
         self.resumed += producer.resumed
         self.records += unit.records
@@ -228,6 +238,7 @@ class TransactionThread:
         self.commit_duration.add(now - closed_at)
         self.unit_records.add(unit.records)
         refused = commit.apply()
+        self._say_if_slow(commit, began)
         if producer.suspect:
             # Before `committed`, which lets the loop begin the next transaction: that must be the new producer's.
             self._rebuild("coordinator_trouble")
@@ -237,6 +248,18 @@ class TransactionThread:
             partition, reason = next(iter(refused.items()))
             self._drop(StateUnusable(f"{partition}: {reason}"), unknown=False)
         return True
+
+    def _say_if_slow(self, commit: Commit, began: float) -> None:
+        took = self._clock.monotonic() - began
+        if took < SLOW_COMMIT or took < SLOW_INTERVALS * self._admission.interval:
+            return
+        steps = {step: round(seconds, 3) for step, seconds in commit.steps(began)}
+        told = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in steps.items())
+        log_event(
+            log, logging.WARNING, Event.COMMIT_SLOW,
+            f"a commit of {commit.unit.records} records took {took:.2f} s: {told}",
+            duration_seconds=round(took, 3), records=commit.unit.records, steps=steps,
+        )  # fmt: skip
 
     def _drop(self, cause: Exception, *, unknown: bool) -> None:
         """Abort: drop overlays and buffers, abort the transaction (or replace the producer), have the lanes rewound."""

@@ -295,7 +295,7 @@ class Restorer:
             return
         topic, number = restore.changelog
         message = f"Restoring {restore.changelog}: {trouble}"
-        log_event(log, logging.WARNING, event, message, topic=topic, partition=number, seconds=seconds)
+        log_event(log, logging.WARNING, event, message, topic=topic, partition=number, duration_seconds=seconds)
 
     def _report_moving(self, moving: list[Restore], now: float) -> None:
         left = sum(restore.left for restore in moving)

@@ -326,7 +326,7 @@ class Restore:
             partition=self.changelog.number,
             offset=self._position,
             records=self._restored,
-            seconds=round(seconds, 3),
+            duration_seconds=round(seconds, 3),
             reason=self._wiped,
         )
 

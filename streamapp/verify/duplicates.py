@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from streamapp.digest import hashed
 from streamapp.errors import SettingInvalid
 from streamapp.ports import Store
 from streamapp.records import RawRecord
@@ -111,10 +112,6 @@ def readable(raw: bytes) -> str:
     decoded = raw.decode(errors="backslashreplace")
     text = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in decoded)
     return text if len(text) <= _ID_SHOWN else f"{text[:_ID_SHOWN]}…"
-
-
-def hashed(raw: bytes) -> str:
-    return f"#{blake2b(raw, digest_size=8).hexdigest()}"
 
 
 __all__ = ["Duplicate", "DuplicateFinder", "Extract", "extractor", "hashed", "readable"]

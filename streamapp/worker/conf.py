@@ -47,6 +47,10 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     fausts: dict[str, Any] = {}
     known = {name for name, setting in faust.Settings.SETTINGS.items() if setting.active}
     for name, value in options.items():
+        if name == "web_in_thread" and value:
+            refuse(
+                "web_in_thread=True", "pages read tables, which belong to the event loop; /livez is answered by a thread anyway"
+            )
         if name in TRANSPORTS:
             refuse(f"{name}=", "Kafka is the only transport; name it with broker=")
         if name in REPLACED:

@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -19,6 +20,9 @@ from mode import Service, ServiceT
 from mode.utils.futures import maybe_cancel
 
 from streamapp.errors import BrokerUnreachable, ConfigurationError, Fatal, RivalWorker, SettingInvalid, StreamAppError
+from streamapp.events import Event, log_event
+from streamapp.monitor.logs import JsonLines, arrange
+from streamapp.monitor.traces import current
 from streamapp.records import Outgoing, Partition
 from streamapp.worker.digests import HeldTable
 from streamapp.worker.rebalances import Rebalances
@@ -86,8 +90,10 @@ class EngineService(Service):
         self.app = app
         self.rebalances = Rebalances(app)
         self._engine: EngineLike | None = None
+        self._began = 0.0
 
     async def on_start(self) -> None:
+        self._began = time.monotonic()
         self.app.reporter.start()
         engine = await self.app.build_engine()
         if self.should_stop:
@@ -111,6 +117,8 @@ class EngineService(Service):
         self.app.draining = True
         await self.app.reporter.stop()
         if engine is not None:
+            log_event(log, logging.INFO, Event.WORKER_STOPPING, "the worker stops: what is in hand is finished")
+        if engine is not None:
             try:
                 await engine.stop()
             finally:
@@ -121,9 +129,18 @@ class EngineService(Service):
         """Return True when the worker stops before it is ready."""
         while not self.should_stop and not self.app.should_stop:
             if self._engine is not None and self._engine.ready:
+                self._say_ready(self._engine)
                 return False
             await self.sleep(READY_CHECK)
         return True
+
+    def _say_ready(self, engine: EngineLike) -> None:
+        took, held = time.monotonic() - self._began, len(engine.assignment())
+        log_event(
+            log, logging.INFO, Event.WORKER_READY,
+            f"ready after {took:.1f} s: {held} partitions" if held else f"ready after {took:.1f} s, as a spare: no partition is left for it",
+            count=held, duration_seconds=round(took, 3),
+        )  # fmt: skip
 
 
 class Boot(faust.app.base.BootStrategy):
@@ -198,6 +215,14 @@ class Worker(_EndsByExitCode, faust.worker.Worker):
 
     app: StreamApp
 
+    def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
+        """Called when Faust has set the log up, for `-l` and `-f`. Whoever configures logging has it as configured."""
+        super().on_setup_root_logger(logger, level)
+        if self.logging_config is None:
+            settings = self.app.settings
+            lines = JsonLines(lambda: self.app.worker_id, settings.identity.app_version or "unknown", current)
+            arrange(logger.handlers[0], lines, log_format=settings.observe.log_format)
+
     async def on_startup_finished(self) -> None:
         await super().on_startup_finished()
         gc.collect()
@@ -241,10 +266,15 @@ def exit_code(failure: BaseException | None, *, log_it: bool = True) -> int:
         return 3
     if isinstance(failure, (Fatal, StreamAppError)):
         say(failure)
-        if log_it and not isinstance(failure, RivalWorker):
-            log.critical("the worker stops: %s", failure, exc_info=failure)
+        if isinstance(failure, RivalWorker):
+            if log_it:
+                log_event(
+                    log, logging.CRITICAL, Event.RIVAL_WORKER, f"the worker stops: {failure}", error_type=type(failure).__name__
+                )
+        elif log_it:
+            log_event(log, logging.CRITICAL, Event.WORKER_FAILED, f"the worker stops: {failure}", exc_info=failure)
         return 1
-    log.critical("the worker stops: %r", failure, exc_info=failure)
+    log_event(log, logging.CRITICAL, Event.WORKER_FAILED, f"the worker stops: {failure!r}", exc_info=failure)
     return 1
 
 

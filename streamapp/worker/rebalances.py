@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from faust.types.tuples import TP
 
 from streamapp.events import Event, log_event
+from streamapp.pipeline.dead_letter import named
 from streamapp.records import Partition
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Rebalances:
                 await call()
             except Exception as failure:  # user code: neither the engine nor the next handler has a part in it
                 log_event(
-                    log, logging.ERROR, Event.TASK_FAILED, f"a handler of a rebalance raised: {failure!r}", exc_info=failure
+                    log, logging.ERROR, Event.TASK_FAILED, f"a handler of a rebalance raised: {named(failure)}", exc_info=failure
                 )
 
 

@@ -12,6 +12,9 @@ from faust.utils import cron
 from mode import want_seconds
 from mode.utils.objects import qualname
 
+from streamapp.events import Event, log_event
+from streamapp.pipeline.dead_letter import named
+
 if TYPE_CHECKING:
     from datetime import tzinfo
 
@@ -65,8 +68,14 @@ async def run_once(app: StreamApp, function: Function, *, name: str, on_leader: 
 
     try:
         await engine.tick(tick, name=name, on_leader=on_leader)
-    except Exception:  # user code
-        log.exception("timer %s failed; nothing of this run is kept", name)
+    except Exception as failure:  # user code
+        log_event(
+            log,
+            logging.ERROR,
+            Event.TASK_FAILED,
+            f"timer {name} failed: {named(failure)}; nothing of this run is kept",
+            exc_info=failure,
+        )
 
 
 __all__ = ["at_times", "every", "run_once"]

@@ -14,6 +14,7 @@ from streamapp.pipeline.held import HoldLimits
 from streamapp.pipeline.retry import Retry
 from streamapp.pipeline.savepoint import Savepoint, current_savepoint
 from streamapp.pipeline.spec import AgentSpec, DedupeSpec, OnError, SourceSet, SourceSpec, TableSpec, source_sets
+from streamapp.pipeline.tracing import Tracer
 from streamapp.records import Partition
 from streamapp.state.memory import MemoryStore
 from tests.support.fakes import FakeBroker, FakeOffsets, FakeProducer, FakeRestore, FakeSource
@@ -157,6 +158,7 @@ class Bench:
         given: Mapping[str, Sequence[int]] | None,
         settings: EngineSettings,
         source_batch: int,
+        tracer: Tracer | None = None,
     ) -> None:
         self.broker = broker
         self.sources: dict[str, FakeSource] = {}
@@ -185,6 +187,7 @@ class Bench:
                 dlq_max_bytes={},
                 partitions=partitions,
                 settled=lambda letter: letter in self.resolved,
+                tracer=tracer,
             ),
         )
 
@@ -258,6 +261,7 @@ async def running(
     violations: bool = False,
     settled: bool = True,
     restores_held: bool = False,
+    tracer: Tracer | None = None,
     **settings: object,
 ) -> AsyncIterator[Bench]:
     """Run an engine with these agents; stop it at the end, and see that it did nothing that Kafka forbids."""
@@ -270,6 +274,7 @@ async def running(
         given,
         replace(SETTINGS, **settings),  # type: ignore[arg-type]
         source_batch,
+        tracer,
     )
     if restores_held:
         bench.restore.hold.clear()

@@ -65,7 +65,7 @@ class Worker:
     def start(self, *, crash_at: str | None = None, **env: str) -> Worker:
         """Start a process, with `env` and the fault point of this life only. It may not be alive already."""
         assert not self.alive, f"{self.id} runs already, pid {self.pid}"
-        own = {"STREAMAPP_WORKER_ID": self.id, "STREAMAPP_DATA_DIR": str(self.data_dir)}
+        own = {"STREAMAPP_WORKER_ID": self.id, "STREAMAPP_DATA_DIR": str(self.data_dir), "STREAMAPP_LOG_FORMAT": "text"}
         whole = {**_outside(), **own, **self.env, **env}
         if crash_at is not None:
             whole[CRASH_AT] = crash_at

@@ -57,9 +57,8 @@ PRODUCERS: Final = {
         edits=(
             Edit(
                 "pipeline.commit",
-                "        self._produce_changelog(deadline)\n        self.producer.flush(deadline)\n"
-                "        reached(FaultPoint.AFTER_FLUSH)\n        group = ",
-                "        self._produce_changelog(deadline)\n        reached(FaultPoint.AFTER_FLUSH)\n        group = ",
+                '        self._done("produce")\n        self.producer.flush(deadline)\n        self._done("flush")\n',
+                '        self._done("produce")\n        self._done("flush")\n',
             ),
         ),
         test=f"{RULES}/test_rule_04_flush_first.py::test_all_that_a_unit_wrote_is_in_the_log_before_its_offsets_leave",

@@ -50,4 +50,10 @@ def test_who_changed_it_and_its_epoch_stay_with_it() -> None:
     assert (told["streamapp.dlq.edited-by"], told["streamapp.dlq.epoch"]) == (b"eva", b"0001")
     told = headers_of(earlier, Changed(None, b"{}", [], is_changed=True), epoch="0002")
     assert (told["streamapp.dlq.edited-by"], told["streamapp.dlq.epoch"]) == (b"ops", b"0002")
-    assert not {"streamapp.dlq.edited-by", "streamapp.dlq.epoch"} & set(headers_of(letter(7)))
+    assert not {"streamapp.dlq.edited-by", "streamapp.dlq.epoch", "streamapp.dlq.trace-id"} & set(headers_of(letter(7)))
+
+
+def test_it_says_in_which_trace_the_record_failed() -> None:
+    assert headers_of(letter(7, trace_id="af7651916cd43dd8448eb211c80319c7"))["streamapp.dlq.trace-id"] == (
+        b"af7651916cd43dd8448eb211c80319c7"
+    )

@@ -33,9 +33,12 @@ from streamapp.worker.conf import Conf, conf_of, split
 from streamapp.worker.dead_letter_page import DeadLetterPage
 from streamapp.worker.digests import Digests, HeldTable, TableDigests, TableList
 from streamapp.worker.handover import Delivery
+from streamapp.worker.letter_forms import LetterForm, LetterJob
 from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say, say_refusals_in_one_line
+from streamapp.worker.page_view import Page, StatusJson
 from streamapp.worker.probes import Livez, Readyz
 from streamapp.worker.refusals import StandIn, refuse
+from streamapp.worker.table_view import TableNames, TableOf, TableValue
 from streamapp.worker.tables import WINDOW_IDIOM, DedupeKey, DedupeTable, Table, Tables
 from streamapp.worker.topics import Topic
 from streamapp.worker.web import Web
@@ -455,7 +458,10 @@ class StreamApp(faust.App):
 
     def on_webserver_init(self, web: Any) -> None:
         served = set(web.views)  # a server may be initialised again
-        for view in (Livez, Readyz, TableList, TableDigests, DeadLetterPage):
+        for view in (
+            Page, StatusJson, Livez, Readyz, TableList, TableDigests, DeadLetterPage, TableNames, TableOf, TableValue,
+            LetterForm, LetterJob,
+        ):  # fmt: skip
             if view.view_path not in served:
                 web.add_view(view)
 

@@ -45,12 +45,13 @@ class LiveTable:
 class LiveWorker:
     """One worker's web server. Calls raise WorkerSilent."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        """Raises SettingInvalid: no URL."""
+    def __init__(self, url: str, timeout: float, token: str | None = None) -> None:
+        """`token`: the app's `web_token`, which its workers ask for. Raises SettingInvalid: no URL."""
         if not re.fullmatch(r"https?://[!-~]+", url):
             raise SettingInvalid(f"--worker {url}: must be the http:// or https:// URL of a worker's web port")
         self.url = url.rstrip("/")
         self._timeout = timeout
+        self._headers = {"Accept": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
         self.app_id = ""
         self.pid: int | None = None
 
@@ -78,7 +79,7 @@ class LiveWorker:
         return LiveTable(int(str(offset)) if offset is not None else None, int(str(answer["keys"])), str(answer["digest"]))
 
     def _get(self, path: str, timeout: float) -> dict[str, object]:
-        request = Request(f"{self.url}{PATH}{path}", headers={"Accept": "application/json"})  # noqa: S310 - http and https, see __init__
+        request = Request(f"{self.url}{PATH}{path}", headers=self._headers)  # noqa: S310 - http and https, see __init__
         try:
             with _open(request, timeout=timeout) as answer:
                 document = json.loads(answer.read(LARGEST_ANSWER_BYTES))

@@ -245,6 +245,15 @@ def _workers(value: Any, row: Row, now: float) -> Cell:
     return Cell(told)
 
 
+def _whose(value: Any, row: Row, now: float) -> Cell:
+    """Return whose partitions a document has."""
+    peers, silent = row["peers"], row["unreachable"]
+    told = "This worker only: with web_peers, the others' partitions are here, too."
+    if not value:
+        told = f"With the partitions of {figures.count(len(peers))} other workers: {', '.join(peers)}."
+    return Cell([told, tag("strong", f" No answer from {', '.join(silent)}.") if silent else None])
+
+
 KINDS: Final[Mapping[str, Callable[[Any, Row, float], Cell]]] = {
     "text": _text,
     "count": _figure(figures.count),
@@ -281,6 +290,7 @@ KINDS: Final[Mapping[str, Callable[[Any, Row, float], Cell]]] = {
     "command": _command,
     "ready": _ready,
     "workers": _workers,
+    "whose": _whose,
 }
 
 

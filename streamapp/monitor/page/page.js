@@ -127,6 +127,9 @@ const kinds = {
   ready: (value, row) => (row.draining ? ["draining", "bad"] : value ? ["ready"] : [`not ready: ${row.failing || "starting"}`, "bad"]),
   workers: (value, row) => [`${count(row.partitions)} partitions, ${count(row.workers)} workers` + (row.workers_needed === null ? ""
     : `, ${count(row.workers_needed)} needed${row.workers_capped ? " and no more can help" : ""}`)],
+  whose: (value, row) => [[value ? "This worker only: with web_peers, the others' partitions are here, too."
+    : `With the partitions of ${count(row.peers.length)} other workers: ${row.peers.join(", ")}.`,
+  row.unreachable.length ? make("strong", "", ` No answer from ${row.unreachable.join(", ")}.`) : null]],
 };
 
 // --- the page
@@ -145,10 +148,19 @@ const buttons = (within) => within.querySelectorAll("code").forEach((code) => {
   button.setAttribute("aria-label", `Copy ${code.textContent}`);
   code.after(button);
 });
+// A page that came over plain HTTP from another machine has no clipboard, and a browser may refuse it.
+const copied = async (code) => {
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(code);
+    return document.execCommand("copy");
+  }
+};
 document.addEventListener("click", async (event) => {
   if (event.target.className !== "copy") return;
-  await navigator.clipboard?.writeText(event.target.previousSibling.textContent);
-  event.target.textContent = "copied";
+  event.target.textContent = (await copied(event.target.previousSibling)) ? "copied" : "selected";
   setTimeout(() => { event.target.textContent = "copy"; }, 1500);
 });
 
@@ -186,8 +198,8 @@ const fillTable = (table, rows, now) => {
 };
 const fill = (status) => {
   document.querySelectorAll("[data-of]").forEach((part) => {
-    const row = status[part.dataset.of];
-    part.querySelectorAll("[data-f]").forEach((cell) => put(cell, kinds[cell.dataset.k](row[cell.dataset.f], row, status.at), cell.tagName === "P"));
+    const row = part.dataset.of ? status[part.dataset.of] : status;
+    part.querySelectorAll("[data-f]").forEach((cell) => put(cell, kinds[cell.dataset.k](row[cell.dataset.f], row, status.at), cell.tagName !== "DD"));
   });
   const strip = document.querySelector(".strip");
   strip.className = "strip v-" + (STATUSES.includes(status.group.status) ? status.group.status : "UNKNOWN");

@@ -45,17 +45,10 @@ def _sum(source: Source) -> Child:
 
 
 def _whose(source: Source) -> Markup:
-    """Say whose partitions these are."""
-    document = source.document
-    told: list[Child] = [
-        "This worker only: set web_peers, and the others' partitions are here, too."
-        if document.only_this_worker
-        else f"With the partitions of {len(document.peers)} other workers: {', '.join(document.peers)}."
-    ]
-    if document.unreachable:
-        told.append(tag("b", f" No answer from {', '.join(document.unreachable)}.", class_="bad"))
-    at = tag("time", figures.moment(document.at), id="at", datetime=figures.moment(document.at).replace(" ", "T"))
-    return tag("p", told, " As of ", at, ".", class_="whose")
+    """Say whose partitions these are, and as of when."""
+    told = cell("whose", "only_this_worker", source.rows, source.now).content
+    at = tag("time", figures.moment(source.now), id="at", datetime=figures.moment(source.now).replace(" ", "T"))
+    return tag("p", tag("span", told, data_f="only_this_worker", data_k="whose"), " As of ", at, ".", class_="whose", data_of="")
 
 
 __all__ = ["WORKER", "panel"]

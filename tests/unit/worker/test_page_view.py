@@ -232,6 +232,15 @@ async def test_without_a_token_the_page_is_read_only(client: aiohttp.ClientSessi
             assert "read-only" in await body_of(client.post(path, data={"fingerprint": FINGERPRINT}), 403)
 
 
+async def test_a_worker_that_no_command_started_runs_none(client: aiohttp.ClientSession) -> None:
+    app = shop(web_token=TOKEN)
+    app.web.commands.prefix = None  # type: ignore[attr-defined]
+    client.headers.update(SIGNED)
+    async with serving(app) as url:
+        assert "dead-letters/discard" not in await body_of(client.get(f"{url}/"))
+        assert "not started by a command" in await body_of(client.get(f"{url}/streamapp/dead-letters/discard"), 501)
+
+
 async def test_dead_letters_are_discarded_after_a_preview_and_a_confirmation(
     client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:

@@ -33,12 +33,15 @@ from streamapp.worker.conf import Conf, conf_of, split
 from streamapp.worker.dead_letter_page import DeadLetterPage
 from streamapp.worker.digests import Digests, HeldTable, TableDigests, TableList
 from streamapp.worker.handover import Delivery
+from streamapp.worker.letter_forms import LetterForm, LetterJob
 from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say, say_refusals_in_one_line
 from streamapp.worker.metrics_view import Metrics
+from streamapp.worker.page_view import Page
 from streamapp.worker.probes import Healthz, Livez, Readyz, Startupz
 from streamapp.worker.refusals import StandIn, refuse
 from streamapp.worker.reporting import Reporter
 from streamapp.worker.status_view import StatusView
+from streamapp.worker.table_view import TableNames, TableOf, TableValue
 from streamapp.worker.tables import WINDOW_IDIOM, DedupeKey, DedupeTable, Table, Tables
 from streamapp.worker.topics import Topic
 from streamapp.worker.web import Web
@@ -487,7 +490,10 @@ class StreamApp(faust.App):
 
     def on_webserver_init(self, web: Any) -> None:
         served = set(web.views)  # a server may be initialised again
-        for view in (Livez, Readyz, Startupz, Healthz, Metrics, TableList, TableDigests, DeadLetterPage, StatusView):
+        for view in (
+            Page, StatusView, Livez, Readyz, Startupz, Healthz, Metrics, TableList, TableDigests, DeadLetterPage,
+            TableNames, TableOf, TableValue, LetterForm, LetterJob,
+        ):  # fmt: skip
             if view.view_path not in served:
                 web.add_view(view)
 

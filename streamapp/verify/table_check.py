@@ -87,7 +87,7 @@ class TableCheck:
         self._ids: dict[str, str] = {}
         self._tombstones_kept: dict[str, float] = {}
         self._directories = [ClosedDataDir(path, subject.app_id) for path in options.data_dirs or self._own_directories()]
-        self._workers = [LiveWorker(url, options.timeout) for url in options.workers or subject.settings.web.web_peers]
+        self._workers = [self._worker(url) for url in options.workers or subject.settings.web.web_peers]
 
     def run(self, inspector: Inspector, layout: Layout) -> tuple[list[Row], int]:
         """Return the rows, and how many table partitions were compared."""
@@ -106,6 +106,10 @@ class TableCheck:
             self._live(folder, layout, worker)
         self._tell_unseen(layout)
         return self._rows, sum(isinstance(row, TableRow) and row.changelog_digest is not None for row in self._rows)
+
+    def _worker(self, url: str) -> LiveWorker:
+        token = self._subject.settings.web.web_token
+        return LiveWorker(url, self._options.timeout, None if token is None else token.reveal())
 
     def _own_directories(self) -> list[Path]:
         """Return the data directory that the settings name; where they name none, those of this app's workers that are here."""
@@ -153,7 +157,7 @@ class TableCheck:
             return
         trouble = "it has no web port: stop it, or start it with STREAMAPP_WEB_PORT"
         if url:
-            worker = LiveWorker(url, self._options.timeout)
+            worker = self._worker(url)
             try:
                 worker.held()
             except WorkerSilent as silent:

@@ -53,12 +53,13 @@ def fetch(url: str, timeout: float, *, token: str | None = None) -> bytes:
 class LiveWorker:
     """One worker's web server. Calls raise WorkerSilent."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        """Raises SettingInvalid: no URL."""
+    def __init__(self, url: str, timeout: float, token: str | None = None) -> None:
+        """`token`: the app's `web_token`, which its workers ask for. Raises SettingInvalid: no URL."""
         if not re.fullmatch(r"https?://[!-~]+", url):
             raise SettingInvalid(f"--worker {url}: must be the http:// or https:// URL of a worker's web port")
         self.url = url.rstrip("/")
         self._timeout = timeout
+        self._token = token
         self.app_id = ""
         self.pid: int | None = None
 
@@ -87,7 +88,7 @@ class LiveWorker:
 
     def _get(self, path: str, timeout: float) -> dict[str, object]:
         try:
-            document = json.loads(fetch(f"{self.url}{PATH}{path}", timeout))
+            document = json.loads(fetch(f"{self.url}{PATH}{path}", timeout, token=self._token))
         except HTTPError as refused:
             if path and refused.code in (404, 409):
                 raise _Gone from refused

@@ -87,13 +87,13 @@ def conf_of(settings: Settings, fausts: Mapping[str, Any]) -> Conf:
         "debug": settings.observe.debug,
         "web_bind": settings.web.web_bind,
         "web_host": "127.0.0.1" if settings.web.web_bind == "127.0.0.1" else None,
-        # Values may be private, and the router asks Faust's assignor.
-        "web_tables_enabled": False,
-        "web_router_enabled": False,
         "web_stats_enabled": False,
         "web_graph_enabled": False,
         "autodiscover": False,
         **{name: value for name, value in fausts.items() if name not in ("version", *CREDENTIALS)},
+        # Whatever code says: ours are at /table/, and obey web_show_values; the router asks Faust's assignor.
+        "web_tables_enabled": False,
+        "web_router_enabled": False,
         **OURS,
         **{name: value for name, value in fausts.items() if name in OURS},
     }

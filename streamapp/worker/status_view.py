@@ -7,6 +7,7 @@ from typing import Any, Final
 from faust import web
 
 from streamapp.monitor.status import STATUS_PATH
+from streamapp.worker.gate import HEADERS
 from streamapp.worker.peers import OWN
 
 HISTORIES: Final = ("30m", "24h")
@@ -23,9 +24,9 @@ class StatusView(web.View):
         query: Any = request.query
         history = query.get("history")
         if history is not None and history not in HISTORIES:
-            return self.json({"error": f"history={history[:20]}: 30m or 24h"}, status=400)
+            return self.json({"error": f"history={history[:20]}: 30m or 24h"}, status=400, headers=dict(HEADERS))
         told = await app.status_json(history=history, own_only=OWN in query)
-        return self.bytes(told, content_type="application/json")
+        return self.bytes(told, content_type="application/json", headers=dict(HEADERS))
 
 
 __all__ = ["StatusView"]

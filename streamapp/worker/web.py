@@ -1,4 +1,4 @@
-"""Faust's web server on our settings: a port that cannot be had refuses the start by the setting's name."""
+"""Faust's web server on our settings: our page has `/`, Faust's index `/faust/`, and a token stands before both where one is set."""
 
 from __future__ import annotations
 
@@ -14,19 +14,41 @@ from faust.web.drivers import aiohttp
 from streamapp.events import Event, log_event
 from streamapp.pipeline.dead_letter import named
 from streamapp.worker.door import Door
+from streamapp.worker.gate import Gate
 from streamapp.worker.health import Health
+from streamapp.worker.letter_commands import Commands
 from streamapp.worker.lifecycle import port_in_use
 from streamapp.worker.probes import livez
+from streamapp.worker.refusals import refuse
 
 log = logging.getLogger(__name__)
+OURS = "/"
 
 
 class Web(aiohttp.Web):
     """The worker's pages and probes."""
 
+    production_blueprints = (("/faust", "faust.web.apps.production_index:blueprint"),)
+    debug_blueprints = (
+        ("/graph", "faust.web.apps.graph:blueprint"),
+        ("/faust", "faust.web.apps.stats:blueprint"),
+    )
+
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
         self.health = Health(app)
+        self.gate = Gate(app.settings.web)
+        self.commands = Commands()
+        # First, so that a user's own middlewares see no request that the token does not let in.
+        self.web_app.middlewares.insert(0, self.gate.middleware())
+
+    def add_view(self, view_cls: Any, *, prefix: str = "", cors_options: Any = None) -> Any:
+        if prefix.rstrip("/") + "/" + view_cls.view_path.lstrip("/") == OURS and view_cls.view_name != "streamapp:page":
+            refuse('@app.page("/")', "the operator's page has that path; give yours another")
+        return super().add_view(view_cls, prefix=prefix, cors_options=cors_options)
+
+    async def on_stop(self) -> None:
+        await self.commands.stop()
 
     async def start_server(self) -> None:
         self.health.start()

@@ -18,9 +18,11 @@ class Server:
 
     def __init__(self) -> None:
         answers: dict[str, tuple[int, bytes]] = {}
+        shown: list[str | None] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                shown.append(self.headers["Authorization"])
                 code, body = answers.get(self.path, (404, b"not here"))
                 self.send_response(code)
                 self.end_headers()
@@ -30,6 +32,8 @@ class Server:
                 """Nobody reads it."""
 
         self.answers = answers
+        self.shown = shown
+        """What each request presented."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -52,6 +56,13 @@ def server() -> Iterator[Server]:
 
 
 HELD = HeldPartition("totals", 3)
+
+
+@pytest.mark.parametrize(("token", "presented"), [(None, None), ("s3cret", "Bearer s3cret")])
+def test_a_worker_is_shown_the_apps_token(server: Server, token: str | None, presented: str | None) -> None:
+    server.answer("", {"app_id": "shop", "pid": 7, "tables": []})
+    LiveWorker(server.url, 5, token).held()
+    assert server.shown == [presented]
 
 
 def test_what_a_worker_has_is_read_in_order(server: Server) -> None:

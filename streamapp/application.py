@@ -32,6 +32,7 @@ from streamapp.worker.client import ClientProducer
 from streamapp.worker.conf import Conf, conf_of, split
 from streamapp.worker.dead_letter_page import DeadLetterPage
 from streamapp.worker.digests import Digests, HeldTable, TableDigests, TableList
+from streamapp.worker.doctor_notes import DoctorNotes
 from streamapp.worker.handover import Delivery
 from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say, say_refusals_in_one_line
 from streamapp.worker.probes import Livez, Readyz
@@ -43,6 +44,7 @@ from streamapp.worker.web import Web
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from streamapp.monitor.finding import Finding
     from streamapp.pipeline.dead_letter_counts import Unresolved
 
 K = TypeVar("K")
@@ -84,6 +86,9 @@ class StreamApp(faust.App):
         self.flags: dict[str, object] = {}
         """What the command line set; wins over every other source. Before the settings are read."""
         self.draining = False
+        self.findings: list[Finding] = []
+        """What the doctor found at the start."""
+        self.doctor_notes = DoctorNotes()
         self.digests = Digests()
         super().__init__(
             id or (project.app_id if project else None) or "",

@@ -65,7 +65,9 @@ def d02_partitions(facts: Facts) -> Iterator[Finding]:
             yield information(
                 "D02", dlq.name, f"{dlq.name} has {dlq.partitions} partitions, its source {widest}",
                 "the letters of several source partitions share one: they spread unevenly",
-                widen_topic(facts.app.broker, dlq.name, widest),
+                # A table's changelog has as many partitions as its source: after that, the worker would not start.
+                widen_topic(facts.app.broker, dlq.name, widest)
+                + (f"; not where {names(readers)} keeps a table of it" if (readers := facts.app.dlq_agents.get(dlq.name)) else ""),
             )  # fmt: skip
 
 

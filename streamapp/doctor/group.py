@@ -7,7 +7,7 @@ from typing import Final
 
 from streamapp.doctor.check import Check, error, information, unchecked, warning
 from streamapp.doctor.facts import DAY, CouldNotCheck, Facts, Heard, Unread, told
-from streamapp.doctor.words import alter_brokers, count, names, several, span
+from streamapp.doctor.words import count, names, several, span
 from streamapp.monitor.finding import Finding, Level
 from streamapp.monitor.status import DoctorFacts
 
@@ -306,9 +306,7 @@ def g11_empty_group(facts: Facts) -> Iterator[Finding]:
             "G11", Level.ERROR if left < DAY else Level.WARNING, facts.app.app_id,
             f"nobody is in the group; its offsets expire in {span(left)}, then {then}",
             "a group's offsets are kept for offsets.retention.minutes after its last member has gone",
-            f"start a worker, or {alter_brokers(facts.app.broker, offsets_retention_minutes=43_200)}"
-            if left < DAY
-            else "start a worker",
+            "start a worker" + ("" if left >= DAY else "; or raise offsets.retention.minutes in the brokers' server.properties"),
         )  # fmt: skip
         return
     yield warning(

@@ -72,7 +72,7 @@ def p02_grown(facts: Facts) -> Iterator[Finding]:
         else:
             yield warning(
                 "P02", name, line, "no table rests on it, but keys that moved were out of order while it grew",
-                "nothing is left to do; streamapp app reset --execute makes the app forget the former count",
+                "nothing is left to do; to make the app forget the former count: streamapp app reset --execute",
             )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def _day(at: float) -> str:
 def p03_room_to_grow(facts: Facts) -> Iterator[Finding]:
     app = facts.app.loaded()
     peak = len(told(facts.group, app.app_id).workers)
-    for topic in facts.existing(app.sources):
+    for topic in facts.existing(set(app.sources) - set(app.dlqs)):
         if not peak or topic.partitions >= 2 * peak:
             continue
         wanted, rate = 2.0 * peak, ""

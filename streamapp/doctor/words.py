@@ -65,12 +65,6 @@ def alter_topic(broker: str, topic: str, **config: object) -> str:
     return f"kafka-configs.sh --bootstrap-server {broker} --alter --topic {topic} --add-config {given}"
 
 
-def alter_brokers(broker: str, **config: object) -> str:
-    """Return the line that sets a setting of all brokers that may change while they run."""
-    given = ",".join(f"{name.replace('_', '.')}={value}" for name, value in config.items())
-    return f"kafka-configs.sh --bootstrap-server {broker} --alter --entity-type brokers --entity-default --add-config {given}"
-
-
 def create_topic(broker: str, topic: str, partitions: int, **config: object) -> str:
     given = " ".join(f"--config {name.replace('_', '.')}={value}" for name, value in config.items())
     return f"kafka-topics.sh --bootstrap-server {broker} --create --topic {topic} --partitions {partitions} {given}".rstrip()
@@ -102,7 +96,6 @@ def replicate(broker: str, topic: str, partitions: int, replicas: int, brokers: 
 
 __all__ = [
     "allow",
-    "alter_brokers",
     "alter_topic",
     "count",
     "create_topic",

@@ -85,6 +85,7 @@ class EngineService(Service):
         await engine.start()
         self.app.engine_started(engine)
         self.add_future(self._watch(engine))
+        self.add_future(self.app.doctor_notes.live(lambda: engine.ready))
 
     async def _watch(self, engine: EngineLike) -> None:
         failure = await asyncio.shield(engine.failure)
@@ -97,6 +98,7 @@ class EngineService(Service):
     async def on_stop(self) -> None:
         engine, self._engine = self._engine, None
         self.app.draining = True
+        self.app.doctor_notes.stops()
         if engine is not None:
             try:
                 await engine.stop()

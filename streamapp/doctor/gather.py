@@ -378,11 +378,12 @@ class _Unreadable(Exception):
 
 
 def group_partition(group: str, partitions: int) -> int:
-    """Return the partition of `__consumer_offsets` that a group is in: Java's hash of its name."""
+    """Return the partition of `__consumer_offsets` that a group is in: by the absolute value of Java's hash of its name."""
     code = 0
     for unit in struct.unpack(f">{len(group.encode('utf-16-be')) // 2}H", group.encode("utf-16-be")):
         code = (31 * code + unit) & 0xFFFFFFFF
-    return (code & 0x7FFFFFFF) % partitions
+    signed = code - 2**32 if code & 0x80000000 else code
+    return (0 if signed == -(2**31) else abs(signed)) % partitions  # that one has no absolute value in Java; Kafka takes 0
 
 
 def group_of(key: bytes | str | None) -> str | None:

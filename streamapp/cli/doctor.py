@@ -19,8 +19,8 @@ from streamapp.errors import ConfigurationError
 if TYPE_CHECKING:
     from streamapp.application import StreamApp
     from streamapp.doctor.facts import App, Letters
-    from streamapp.kafka.inspector import Inspector
     from streamapp.monitor.finding import Finding
+    from streamapp.ports import LogReader
 
 COUNTING: Final = {
     "error": ("error",),
@@ -133,7 +133,7 @@ def _await_broker(subject: App, timeout: float) -> None:
     versions.await_broker(client_config.admin(subject.settings, "doctor"), clock.Deadline.after(timeout), fencing=False)
 
 
-def _letters(subject: App, log: Inspector, configs: Mapping[str, Mapping[str, str]]) -> Mapping[str, Letters]:
+def _letters(subject: App, log: LogReader, configs: Mapping[str, Mapping[str, str]]) -> Mapping[str, Letters]:
     # Here, since the room of dead letters lies above the doctor's.
     found: Mapping[str, Letters] = importlib.import_module("streamapp.dlq.checks").counted(
         log, subject.app_id, list(subject.dlqs), configs

@@ -35,6 +35,7 @@ from streamapp.kafka.examiner import Examiner, MemberSeen
 from streamapp.kafka.inspector import Inspector, Layout, LogChanged
 from streamapp.pipeline.dead_letter import PREFIX
 from streamapp.pipeline.spec import source_sets
+from streamapp.ports import LogReader
 from streamapp.records import Partition, RawRecord
 from streamapp.worker.meta import TopicRow, WorkerRow, decode, meta_topic
 
@@ -53,7 +54,7 @@ OFFSETS_TOPIC: Final = "__consumer_offsets"
 OFFSETS_LOOKED_AT: Final = 50_000
 """Records at the end of the group's partition of it."""
 _REPLAYED_AT: Final = f"{PREFIX}replayed-at"
-LettersReader = Callable[[Inspector, Mapping[str, Mapping[str, str]]], Mapping[str, Letters]]
+LettersReader = Callable[[LogReader, Mapping[str, Mapping[str, str]]], Mapping[str, Letters]]
 """Reads the dead letters of the app; given the settings of its topics. The room of dead letters lies above this one."""
 
 
@@ -356,7 +357,7 @@ class Gatherer:
     def _letters(self) -> Mapping[str, Letters]:
         if self._read_letters is None:
             raise _Unreadable("dead letters are counted by the command, not at a start")
-        return self._read_letters(self._log, self._of("configs"))
+        return self._read_letters(cast("LogReader", self._log), self._of("configs"))
 
     def _directory(self) -> Directory:
         identity = self._settings.identity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ async def test_a_life_is_written_down_while_it_lasts_and_the_next_one_knows_how_
             notes.opened(directory)
             assert told(notes).new_worker_id is (away == 0.0)
             living = asyncio.create_task(notes.live(lambda: True))
-            await asyncio.to_thread(wait_until, lambda: written(tmp_path, away), why=lambda: f"no sign of life in {tmp_path}")
+            await asyncio.to_thread(wait_until, partial(written, tmp_path, away), why=lambda: f"no sign of life in {tmp_path}")
             clock.now += 60
             notes.stops()
             living.cancel()

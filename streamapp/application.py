@@ -32,6 +32,7 @@ from streamapp.worker.client import ClientProducer
 from streamapp.worker.conf import Conf, conf_of, split
 from streamapp.worker.dead_letter_page import DeadLetterPage
 from streamapp.worker.digests import Digests, HeldTable, TableDigests, TableList
+from streamapp.worker.doctor_notes import DoctorNotes
 from streamapp.worker.handover import Delivery
 from streamapp.worker.letter_forms import LetterForm, LetterJob
 from streamapp.worker.lifecycle import Boot, EngineLike, EngineService, say, say_refusals_in_one_line
@@ -97,6 +98,7 @@ class StreamApp(faust.App):
         """Who this worker is, once its directory is open; before that what the settings name, or nobody."""
         self.findings: list[Finding] = []
         """What the doctor found at the start."""
+        self.doctor_notes = DoctorNotes()
         self.reporter = Reporter(self)
         self.digests = Digests()
         super().__init__(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from streamapp.clock import Deadline
+from streamapp.doctor.startup import examine_start
 from streamapp.errors import BrokerUnreachable, ConfigurationError, SettingInvalid, TopologyInvalid
 from streamapp.events import Event, log_event
 from streamapp.identity import DataDir
@@ -44,6 +45,7 @@ from streamapp.state.rocksdb import RocksStores
 from streamapp.state.stores import Stores
 from streamapp.worker.cluster import Cluster, TopicDeclaration, Topology
 from streamapp.worker.digests import HeldTable
+from streamapp.worker.doctor_notes import STATISTICS_EVERY, DoctorNotes
 from streamapp.worker.meta import META_CONFIG, meta_topic
 from streamapp.worker.sampling import Listeners, lag_sampler
 from streamapp.worker.status_follower import OnLoop, StatusFollower
@@ -80,6 +82,8 @@ class RestoringStores:
         self._tables = {table.name: table for table in tables}
         self._tasks: dict[Future[Store], RestoreTask] = {}
         """What is under way, by what `begin` returned."""
+        self.told: Callable[[int, float], None] = lambda records, seconds: None
+        """Told of each restore that ended: records and seconds. On the restore thread."""
         self._failures: dict[tuple[str, int], str] = {}
         """Why the last try of a restore that is to be tried again failed."""
         self._lock = threading.Lock()
@@ -90,6 +94,7 @@ class RestoringStores:
         restored: Future[Store] = Future()
 
         def done(outcome: RestoreOutcome) -> None:
+            self.told(outcome.restored, outcome.seconds)
             with self._lock:
                 self._tasks.pop(restored, None)
                 self._failures.pop((table, number), None)
@@ -175,6 +180,7 @@ class Assembly:
         tables: Sequence[TableSpec],
         topics: Sequence[TopicDeclaration],
         listener: EngineListener | None = None,
+        notes: DoctorNotes | None = None,
     ) -> None:
         self.missing: dict[str, list[str]] = {}
         """Set name -> source topics that do not exist (yet)."""
@@ -192,6 +198,9 @@ class Assembly:
         self._restoring = RestoringStores(
             self._restorer, lambda table: self._memory if table in in_memory else self._rocks, self._tables
         )
+        self._notes = notes
+        if notes is not None:
+            self._restoring.told = notes.restored
         self._seeker: asyncio.Task[None] | None = None
         self._follower: StatusFollower | None = None
         self._given_up = threading.Event()
@@ -363,10 +372,13 @@ class Assembly:
         settings, worker = self._settings, self._identity.worker_id
         if not settings.transaction.exactly_once:
             return self._idempotent_producer(topology, worker)
-        producer = KafkaProducer(
-            client_config.transactional_producer(settings, worker, max_message_bytes=topology.largest_dead_letter),
-            transactional=True,
-        )
+        config: dict[str, object] = {
+            **client_config.transactional_producer(settings, worker, max_message_bytes=topology.largest_dead_letter)
+        }
+        if settings.producer.producer_linger == 0 and self._notes is not None:
+            # How full batches are is only asked where it may be worth a word (T03).
+            config |= {"statistics.interval.ms": round(STATISTICS_EVERY * 1000), "stats_cb": self._notes.statistics}
+        producer = KafkaProducer(config, transactional=True)
         try:
             # Longer than the transaction timeout: a transaction that a dead predecessor left open ends by then.
             producer.init_transactions(self._within(settings.transaction.transaction_timeout + 30.0))
@@ -468,10 +480,14 @@ async def assemble(app: StreamApp) -> AppEngine:
         declared.tables,
         _declarations(app, declared),
         listener=listeners,
+        notes=app.doctor_notes,
     )
+    app.doctor_notes.opened(directory)
     try:
         directory.announce(web_address(app))
-        made = AppEngine(app, declared, assembly, await assembly.build(), directory)
+        engine = await assembly.build()
+        app.findings = await asyncio.get_running_loop().run_in_executor(None, examine_start, app, declared, directory)
+        made = AppEngine(app, declared, assembly, engine, directory)
     except BaseException:
         await assembly.close()
         directory.close()

@@ -446,6 +446,7 @@ def check(scope: Scope, fail_on: str) -> None:
                 configs=at.reader.topic_configs(sorted((sources | set(at.bounds.topics)) & there)),
                 reading=reading,
                 assigned=at.reader.assigned(at.subject.app_id),
+                rights=checks.rights_on(at.subject, partitions, scope.timeout),
                 now=at.now,
             ),
         )

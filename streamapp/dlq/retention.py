@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from streamapp.dlq.letters import Letter
+from streamapp.doctor.facts import retention_of
 from streamapp.ports import LogReader
-
-DEFAULT_RETENTION: Final = 7 * 86_400.0
-"""Seconds; Kafka's own."""
 
 
 def retentions(reader: LogReader, topics: Iterable[str]) -> dict[str, float | None]:
     """Return the seconds that each topic keeps a record, None for ever; topics whose settings may not be seen are absent."""
     return {topic: retention_of(config) for topic, config in reader.topic_configs(list(topics)).items()}
-
-
-def retention_of(config: Mapping[str, str]) -> float | None:
-    """Return the seconds that a topic with these settings keeps a record; None = for ever."""
-    if "delete" not in config.get("cleanup.policy", "delete"):
-        return None
-    told = config.get("retention.ms")
-    milliseconds = DEFAULT_RETENTION * 1000 if told is None else int(told)
-    return None if milliseconds < 0 else milliseconds / 1000
 
 
 def time_left(letter: Letter | None, kept: Mapping[str, float | None], now: float) -> float | None:
@@ -35,4 +23,4 @@ def time_left(letter: Letter | None, kept: Mapping[str, float | None], now: floa
     return None if retention is None else max(0.0, letter.timestamp / 1000 + retention - now)
 
 
-__all__ = ["DEFAULT_RETENTION", "retention_of", "retentions", "time_left"]
+__all__ = ["retention_of", "retentions", "time_left"]

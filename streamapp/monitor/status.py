@@ -267,6 +267,35 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that the event loop was late at the last look."""
 
 
+class RebalanceNote(msgspec.Struct, frozen=True, kw_only=True):
+    """One rebalance, as this worker went through it."""
+
+    at: float
+    """When it began."""
+    seconds: float
+    """Until the last partition that came was restored."""
+    gained: int
+    lost: int
+    """Partitions that went, revoked or lost."""
+
+
+class DoctorFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What only a worker knows and `streamapp doctor` asks for."""
+
+    new_worker_id: bool
+    """Its id was made at this start."""
+    restarts: tuple[float, ...] = ()
+    """Seconds that it was away, at each of its last restarts."""
+    rebalances: tuple[RebalanceNote, ...] = ()
+    """Of the last hour, oldest first."""
+    batch_max: dict[str, int] = {}
+    """Agent -> the largest batch that it took."""
+    batch_fill: float | None = None
+    """Mean size of the producer's batches, as a share of `producer_batch_size`; told only without linger."""
+    restore_rate: float | None = None
+    """Changelog records per second of the restores since it started."""
+
+
 class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     """All of it."""
 
@@ -289,6 +318,8 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     unreachable: tuple[str, ...] = ()
     """Peers that did not answer."""
     only_this_worker: bool = True
+    doctor: DoctorFacts | None = None
+    """Of this worker alone."""
 
 
 __all__ = [
@@ -299,6 +330,7 @@ __all__ = [
     "ConfigRow",
     "DeadLetterCount",
     "DlqPartition",
+    "DoctorFacts",
     "FindingStatus",
     "Fingerprint",
     "GroupStatus",
@@ -306,6 +338,7 @@ __all__ = [
     "Mark",
     "PartitionStatus",
     "Point",
+    "RebalanceNote",
     "Standing",
     "StatusDocument",
     "TableStatus",

@@ -103,6 +103,7 @@ class EngineService(Service):
         await engine.start()
         self.app.engine_started(engine)
         self.add_future(self._watch(engine))
+        self.add_future(self.app.doctor_notes.live(lambda: engine.ready))
 
     async def _watch(self, engine: EngineLike) -> None:
         failure = await asyncio.shield(engine.failure)
@@ -116,6 +117,7 @@ class EngineService(Service):
         engine, self._engine = self._engine, None
         self.app.draining = True
         await self.app.reporter.stop()
+        self.app.doctor_notes.stops()
         if engine is not None:
             log_event(log, logging.INFO, Event.WORKER_STOPPING, "the worker stops: what is in hand is finished")
         if engine is not None:

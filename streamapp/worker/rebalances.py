@@ -55,6 +55,7 @@ class Rebalances:
             self._goes_on = True
             self._call(self._begun)
         self._restoring |= partitions
+        self._app.doctor_notes.comes(len(partitions))
         self._call(self._returned)
         if partitions:
             self._tell(self._app.on_partitions_assigned, _tps(partitions))
@@ -63,6 +64,7 @@ class Rebalances:
     def on_revoked(self, partitions: set[Partition]) -> None:
         # No rebalance begins here: at a stop none follows, and otherwise the assignment does, be it empty.
         self._restoring -= partitions
+        self._app.doctor_notes.goes(len(partitions))
         self._tell(self._app.on_partitions_revoked, _tps(partitions))
         self._end_if_restored()
 
@@ -74,6 +76,7 @@ class Rebalances:
     def _end_if_restored(self) -> None:
         if self._goes_on and not self._restoring:
             self._goes_on = False
+            self._app.doctor_notes.settled()
             self._call(self._ended)
             self._tell(self._app.on_rebalance_complete)
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from streamapp.dlq.checks import DAY, HOUR, SLACK_BYTES, Cluster, Level, check
+from streamapp.dlq.checks import Cluster, Level, check
 from streamapp.dlq.subject import Subject
+from streamapp.doctor.dead_letters import SLACK_BYTES
+from streamapp.doctor.facts import DAY, HOUR, Rights
 from streamapp.pipeline.resolution import Status
 from streamapp.pipeline.spec import AgentSpec, SourceSpec
 from streamapp.records import Partition
@@ -40,6 +42,7 @@ def found(world: DeadLetterWorld | None = None, subject: Subject | None = None, 
         configs=SOUND,
         reading=world.read(),
         assigned=frozenset(Partition(DLQ, number) for number in range(8)),
+        rights=Rights(may_write={DLQ: True}, may_create={DLQ: None}),
         now=NOW.timestamp(),
     )
     return [(each.id, each.level.value) for each in check(subject or an_app(), replace(cluster, **changes))]

@@ -226,10 +226,7 @@ class Cluster:
         deadline: Deadline,
     ) -> None:
         if not self._settings.topics.topic_allow_declare:
-            raise TopologyInvalid(
-                f"topic {topic} does not exist and STREAMAPP_TOPIC_ALLOW_DECLARE is false: create it with {partitions} partitions "
-                f"and {' '.join(f'{name}={value}' for name, value in config.items()) or 'the default settings'}, or allow it"
-            )
+            raise may_not_be_created(topic, partitions, config)
         factor = self._settings.topics.topic_replication_factor if replicas is None else replicas
         if not admin.create(topic, partitions, config, factor, deadline):
             # Another worker was quicker; its count need not be ours.
@@ -244,6 +241,22 @@ class Cluster:
             topic=topic,
             partitions=partitions,
         )
+
+
+def may_not_be_created(topic: str, partitions: int, config: Mapping[str, str]) -> TopologyInvalid:
+    """Return what to raise where a topic is missing and the app was told to make none: it says what to make."""
+    return TopologyInvalid(
+        f"topic {topic} does not exist and STREAMAPP_TOPIC_ALLOW_DECLARE is false: create it with {partitions} partitions "
+        f"and {' '.join(f'{name}={value}' for name, value in config.items()) or 'the default settings'}, or allow it; "
+        f"{create_line(topic, partitions, config)}"
+    )
+
+
+def create_line(topic: str, partitions: int, config: Mapping[str, str], replicas: int | None = None) -> str:
+    """Return the command of Kafka's own tools that makes a topic."""
+    factor = f" --replication-factor {replicas}" if replicas is not None and replicas > 0 else ""
+    settings = "".join(f" --config {name}={value}" for name, value in config.items())
+    return f"kafka-topics.sh --create --topic {topic} --partitions {partitions}{factor}{settings}"
 
 
 def _with_slack(sources: Iterable[Mapping[str, str]]) -> int:

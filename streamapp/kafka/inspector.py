@@ -149,6 +149,15 @@ class Inspector:
     def _committed(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, int | None]:
         return {where: answer.offset for where, answer in self._offsets.committed(partitions, deadline).items()}
 
+    def offsets_at(self, partitions: Sequence[Partition], milliseconds: int) -> dict[Partition, int | None]:
+        """Return the first offset whose record is of that time or later, None where there is none."""
+        rows = [TopicPartition(each.topic, each.number, milliseconds) for each in partitions]
+        try:
+            answers = self._reader.offsets_for_times(rows, timeout=self._timeout) if rows else []
+        except KafkaException as failure:
+            raise self._silent(failure) from failure
+        return {Partition(row.topic, row.partition): row.offset if row.offset >= 0 else None for row in answers}
+
     def read(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[tuple[list[Message], int]]:
         """Yield batches of visible records of each range of offsets, with the positions passed since the last batch.
 

@@ -9,6 +9,7 @@ from streamapp.cli.dlq import dlq_group
 from streamapp.cli.dlq_discard import discard, take
 from streamapp.cli.dlq_replay import import_, replay
 from streamapp.cli.offsets import offsets_group
+from streamapp.cli.topics import topics_group
 from streamapp.cli.transactions import transactions_group
 from streamapp.cli.verify import verify
 
@@ -23,5 +24,6 @@ for writes in (replay, import_, discard, take):
 main.add_command(broker_group)
 main.add_command(dlq_group)
 main.add_command(offsets_group)
+main.add_command(topics_group)
 main.add_command(transactions_group)
 main.add_command(verify)

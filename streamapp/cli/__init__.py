@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from streamapp.cli.app_reset import app_group
 from streamapp.cli.broker import broker_group
 from streamapp.cli.dlq import dlq_group
 from streamapp.cli.dlq_discard import discard, take
@@ -21,6 +22,7 @@ def main() -> None:
 
 for writes in (replay, import_, discard, take):
     dlq_group.add_command(writes)
+main.add_command(app_group)
 main.add_command(broker_group)
 main.add_command(dlq_group)
 main.add_command(offsets_group)

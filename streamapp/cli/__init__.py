@@ -6,6 +6,7 @@ import click
 
 from streamapp.cli.app_reset import app_group
 from streamapp.cli.broker import broker_group
+from streamapp.cli.config import config
 from streamapp.cli.dlq import dlq_group
 from streamapp.cli.dlq_discard import discard, take
 from streamapp.cli.dlq_replay import import_, replay
@@ -24,6 +25,7 @@ for writes in (replay, import_, discard, take):
     dlq_group.add_command(writes)
 main.add_command(app_group)
 main.add_command(broker_group)
+main.add_command(config)
 main.add_command(dlq_group)
 main.add_command(offsets_group)
 main.add_command(topics_group)

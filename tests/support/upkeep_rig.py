@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import os
 import sys
@@ -13,6 +15,7 @@ from uuid import uuid4
 
 import faust.cli.base
 import pytest
+import rich.console
 from click.testing import CliRunner
 
 from streamapp.cli import faust_commands, main
@@ -94,6 +97,19 @@ class UpkeepApp:
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
         return Said(done.exit_code, done.stdout, done.stderr)
 
+    def screen(self, *words: str) -> str:
+        """Return what `streamapp VERB …` shows on a terminal, without its colours: stdout, then stderr."""
+        shown = io.StringIO()
+        terminal = rich.console.Console(file=shown, force_terminal=True, color_system=None, width=60)
+        with self._monkeypatch.context() as patched:
+            for verb in ("app_reset", "config", "offsets", "topics", "transactions"):
+                patched.setattr(importlib.import_module(f"streamapp.cli.{verb}"), "console", lambda: terminal)
+            said = self.run(*words)
+        return shown.getvalue() + said.stdout + said.stderr
+
+    def forget(self) -> None:
+        sys.modules.pop(self.module, None)
+
     def held(self, topic: str) -> int:
         """Return in how many partitions readers get no further than an open transaction."""
         return sum(stable < high for stable, high in watermarks(self.bootstrap, [topic]).values())
@@ -103,4 +119,4 @@ class UpkeepApp:
 def upkeep_app(bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[UpkeepApp]:
     made = UpkeepApp(bootstrap, tmp_path, monkeypatch)
     yield made
-    sys.modules.pop(made.module, None)
+    made.forget()

@@ -37,7 +37,7 @@ def test_a_reset_app_does_its_work_anew(
 
     beside_it = reset("--execute")
     assert beside_it.code == 5 and "is in use by the live worker" in beside_it.stderr, beside_it.stderr
-    elsewhere = commands.run("app", "reset", "--execute", STREAMAPP_DATA_DIR=str(tmp_path / "another"))
+    elsewhere = commands.run("app", "reset", STREAMAPP_DATA_DIR=str(tmp_path / "another"))
     assert elsewhere.code == 5 and "is not empty" in elsewhere.stderr, elsewhere.stderr
     assert worker.stop() == 0
 

@@ -198,6 +198,8 @@ def _show_endings(scope: Scope, chosen: Endings, done: Mapping[OpenTransaction, 
         click.echo(f"{word} {_place(one)}{f': {failure}' if failure else _behind(one)}")
         for each in one.waits if not failure else ():
             click.echo(f"  {each}")
+    for one, reason in chosen.forced:
+        click.echo(f"forced {_place(one)}: {reason}", err=True)
     for one, reason in chosen.refused:
         click.echo(f"refused {_place(one)}: {reason}", err=True)
 

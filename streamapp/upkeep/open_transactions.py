@@ -171,6 +171,8 @@ class Endings:
     ended: tuple[OpenTransaction, ...]
     refused: tuple[tuple[OpenTransaction, str], ...]
     """With what would let it pass."""
+    forced: tuple[tuple[OpenTransaction, str], ...] = ()
+    """Of those that are ended, what speaks against it."""
 
 
 def endings(found: Iterable[OpenTransaction], wish: Wish, *, commits: bool, force: bool) -> Endings:
@@ -181,17 +183,18 @@ def endings(found: Iterable[OpenTransaction], wish: Wish, *, commits: bool, forc
     """
     ended: list[OpenTransaction] = []
     refused: list[tuple[OpenTransaction, str]] = []
+    forced: list[tuple[OpenTransaction, str]] = []
     for one in found:
         if not wish.means(one):
             continue
-        reason = None if force else _objection(one, commits=commits)
-        if reason is not None:
+        reason = _objection(one, commits=commits)
+        if reason is not None and not force:
             refused.append((one, reason))
-        elif one.ends_by is Marking.COMMIT and not commits:
-            ended.append(replace(one, ends_by=Marking.ABORT))
-        else:
-            ended.append(one)
-    return Endings(tuple(ended), tuple(refused))
+            continue
+        if reason is not None:
+            forced.append((one, reason))
+        ended.append(replace(one, ends_by=Marking.ABORT) if one.ends_by is Marking.COMMIT and not commits else one)
+    return Endings(tuple(ended), tuple(refused), tuple(forced))
 
 
 def _objection(one: OpenTransaction, *, commits: bool) -> str | None:

@@ -72,6 +72,16 @@ def test_a_reset_app_does_its_work_anew(
 def test_dead_letters_go_only_when_they_are_named(upkeep_app: UpkeepApp) -> None:
     app = upkeep_app
     assert app.run("topics", "apply", "--execute").code == 0
+    assert app.screen("app", "reset").splitlines() == [
+        "WHAT       NAME                          STATE  HOLDS",
+        f"changelog  {app.changelog}  goes   2 partitions, 0 offsets long",
+        "PREVIEW, nothing is changed; --execute does it.",
+        f"table sums: its rows are not anywhere else; reading {app.sales} again rebuilds what the records that are left give",
+        "the app begins from the first record that is left (STREAMAPP_AUTO_OFFSET_RESET=earliest)",
+        f"what was sent stays: {app.totals} get the results of what is read again a second time",
+        f"dead letters stay: {app.dlq} (--dead-letters deletes them too)",
+        "stores on other machines are wiped when their workers start: their changelog is another one then",
+    ]
     kept = app.run("app", "reset")
     assert {row[1] for row in kept.rows} == {app.changelog}
     assert "dead letters stay" in kept.stderr

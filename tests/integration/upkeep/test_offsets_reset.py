@@ -44,6 +44,17 @@ def test_a_preview_changes_nothing_and_execute_does_what_it_said(app: UpkeepApp)
     assert reset(app, "--to-earliest", "--execute").code == 4, "they are there already"
 
 
+def test_what_an_operator_sees_on_a_terminal(app: UpkeepApp) -> None:
+    assert app.screen("offsets", "reset", "--to-offset", "99").splitlines() == [
+        "TOPIC                PARTITION  CURRENT-OFFSET  NEW-OFFSET  REPEATS  LOSES  NOTE",
+        f"{app.sales}  0          6               10          0        4      99 is not there: the log ends at 10",
+        f"{app.sales}  1          -               10          0        10     99 is not there: the log ends at 10",
+        "PREVIEW, nothing is changed; --execute does it.",
+        "at most 0 records are processed again, at most 14 never",
+        "tables do not rewind with it: sums keep what they hold, so what is processed again counts again",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "then"),
     [

@@ -41,6 +41,12 @@ def test_settings_that_differ_are_set_and_others_stay(upkeep_app: UpkeepApp) -> 
     plan = app.run("topics", "plan", "--json")
     (step,) = plan.documents
     assert (plan.code, step["action"], step["topic"], step["config"]) == (0, "set", app.dlq, {"cleanup.policy": "delete"})
+    assert app.screen("topics", "apply").splitlines() == [
+        "ACTION  TOPIC                    PARTITIONS  SETTINGS               WORDS",
+        f"set     {app.dlq}  2           cleanup.policy=delete  has cleanup.policy=compact",
+        "PREVIEW, nothing is changed; --execute does it.",
+        f"kafka-configs.sh --alter --topic {app.dlq} --add-config cleanup.policy=delete",
+    ]
     assert app.run("topics", "apply", "--execute").code == 0
     now = configs(app, app.dlq)
     assert (now["cleanup.policy"], now["segment.bytes"]) == ("delete", "1048576")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from tests.support.hanging import ended_transaction, open_in, unverified
 from tests.support.topic_reader import read_topics
-from tests.support.topics import PATIENCE, create_topic
+from tests.support.topics import PATIENCE, bare_consumer, create_topic
 from tests.support.upkeep_rig import Said, UpkeepApp
 
 NOBODYS = 4_000_000
@@ -128,6 +128,18 @@ def test_a_live_one_is_refused_and_ended_by_its_id(app: UpkeepApp, live: Produce
         live.commit_transaction(PATIENCE)
     assert run(app, *by_id, "--execute").code == 4
     assert run(app, "abort", "--transactional-id", "nobody", "--execute").code == 4
+
+
+def test_offsets_that_are_not_decided_are_seen_to_hold_up_the_group(app: UpkeepApp, live: Producer) -> None:
+    member = bare_consumer(app.bootstrap, group=app.id)
+    live.send_offsets_to_transaction([TopicPartition(app.sales, 1, 0)], member.consumer_group_metadata(), PATIENCE)
+    member.close()
+    held = {row["topic"]: row["waits"] for row in run(app, "list", "--json").documents}
+    assert held["__consumer_offsets"] == [f"committed offsets of group {app.id}: its restores and restarts wait"]
+    refused = app.run("offsets", "reset", "--to-latest", "--execute", "--timeout", "1")
+    assert refused.code == 5 and f"offsets of {app.sales}/1 are part of an open transaction" in refused.stderr, refused.stderr
+    assert run(app, "abort", "--transactional-id", f"{app.id}-alive", "--execute").code == 0
+    assert app.run("offsets", "reset", "--to-latest", "--execute").code == 0
 
 
 def test_a_live_one_is_ended_by_force(app: UpkeepApp, live: Producer) -> None:

@@ -138,4 +138,5 @@ def test_a_committed_one_is_ended_as_it_is_asked_for(
     said = run(app, "abort", "--topic", "orders", "--partition", "5", "--start-offset", "40", "--execute", *commits)
     assert said.code == (0 if commits else 5)
     assert f"{word} orders/5" in said.stdout + said.stderr
+    assert ("forced orders/5" in said.stderr and "would lose what it committed" in said.stderr) is (word == "aborted")
     assert [each.marker.commits for each in desk.ended] == ([word == "committed"] if commits else [])

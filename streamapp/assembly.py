@@ -46,10 +46,9 @@ from streamapp.state.stores import Stores
 from streamapp.worker.cluster import Cluster, TopicDeclaration, Topology
 from streamapp.worker.digests import HeldTable
 from streamapp.worker.doctor_notes import STATISTICS_EVERY, DoctorNotes
-from streamapp.worker.meta import META_CONFIG, meta_topic
 from streamapp.worker.sampling import Listeners, lag_sampler
 from streamapp.worker.status_follower import OnLoop, StatusFollower
-from streamapp.worker.topology import Declared, describe
+from streamapp.worker.topology import Declared, declaration, declarations, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -478,7 +477,7 @@ async def assemble(app: StreamApp) -> AppEngine:
         WorkerIdentity(directory.worker_id, directory.path),
         declared.agents,
         declared.tables,
-        _declarations(app, declared),
+        declarations(app, declared),
         listener=listeners,
         notes=app.doctor_notes,
     )
@@ -515,34 +514,10 @@ def web_address(app: StreamApp) -> str:
     return f"http://{anywhere.get(host, f'[{host}]' if ':' in host else host)}:{app.conf.web_port}"
 
 
-def _declarations(app: StreamApp, declared: Declared) -> list[TopicDeclaration]:
-    """Return every topic that the app creates when it is missing."""
-    count = app.settings.topics.topic_partitions
-    found = [
-        _declaration(name, topic, default=count if topic.internal else None)
-        for topic in app.declared_topics
-        for name in topic.topics
-    ]
-    found.append(TopicDeclaration(name=meta_topic(app.settings.identity.app_id), partitions=1, config=META_CONFIG))
-    for move in declared.moves:
-        found += [_declaration(name, move.topic, follows=move.source) for name in move.topic.topics]
-    return found
-
-
-def _declaration(name: str, topic: Topic, *, default: int | None = None, follows: str | None = None) -> TopicDeclaration:
-    return TopicDeclaration(
-        name=name,
-        partitions=topic.partitions or default,
-        replicas=topic.replicas,
-        config=topic.topic_config(),
-        follows=follows,
-    )
-
-
 async def create_missing(app: StreamApp, topics: Iterable[Topic]) -> None:
     """Create these topics where they are missing. Raises TopologyInvalid, BrokerUnreachable."""
     count = app.settings.topics.topic_partitions
-    wanted = [_declaration(name, topic, default=count) for topic in topics for name in topic.topics]
+    wanted = [declaration(name, topic, default=count) for topic in topics for name in topic.topics]
     cluster = Cluster(app.settings, lambda: KafkaAdmin(client_config.admin(app.settings)), [], [], wanted)
     deadline = Deadline.after(app.settings.broker.start_timeout)
     await asyncio.get_running_loop().run_in_executor(None, cluster.fit, deadline)

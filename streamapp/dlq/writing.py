@@ -23,7 +23,7 @@ from streamapp.kafka.producer import KafkaProducer
 from streamapp.pipeline.resolution import Job, Resolution, Row, Status, Take, TakeState, encode, status_topic
 from streamapp.records import Outgoing, Partition
 from streamapp.settings import Settings
-from streamapp.worker.cluster import status_config
+from streamapp.worker.cluster import may_not_be_created, status_config
 
 ANSWER: Final = 10.0
 """Seconds that a worker has to answer a take."""
@@ -130,6 +130,8 @@ class Writing:
         if admin.partition_counts([self._topic], deadline):
             return
         config = status_config([admin.topic_configs([dlq], deadline).get(dlq, {}) if dlq else {"retention.ms": "-1"}])
+        if not self._settings.topics.topic_allow_declare:
+            raise may_not_be_created(self._topic, 1, config)
         admin.create(self._topic, 1, config, self._settings.topics.topic_replication_factor or -1, deadline)
 
     def _write(self, rows: Sequence[tuple[str, Row]]) -> None:

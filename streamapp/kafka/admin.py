@@ -1,4 +1,4 @@
-"""What a worker asks of the cluster before it starts, by a client made for it and dropped (DESIGN rule 19)."""
+"""What a worker asks of the cluster before it starts, and what commands change there, by a client made for it and dropped (DESIGN rule 19)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]  # re-exported without __all__
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
 
 from streamapp.clock import Deadline
 from streamapp.errors import BrokerUnreachable, TopologyInvalid
@@ -76,6 +84,54 @@ class KafkaAdmin:
                     by_hand = "; create it, or give the app the right to" if error.code() in NOT_ALLOWED else ""
                     raise TopologyInvalid(f"topic {topic} cannot be created: {_text(failure)}{by_hand}") from failure
                 self._try_on(failure, deadline, f"topic {topic} was not created")
+                continue
+            return True
+
+    def delete(self, topic: str, deadline: Deadline) -> bool:
+        """Delete the topic; False when there is none. Raises TopologyInvalid: it is refused. Raises BrokerUnreachable."""
+        done = self._change(
+            lambda: self._client.delete_topics([topic], operation_timeout=max(0.2, deadline.slice(CALL)))[topic],
+            deadline,
+            f"topic {topic} cannot be deleted",
+            gone=KafkaError.UNKNOWN_TOPIC_OR_PART,
+        )
+        while done and topic in self._topics(deadline):  # it is answered before every broker has heard of it
+            if deadline.passed:
+                raise BrokerUnreachable(f"{self._broker}: topic {topic} is deleted and still there")
+            self._client.poll(PAUSE)
+        return done
+
+    def grow(self, topic: str, partitions: int, deadline: Deadline) -> None:
+        """Give the topic so many partitions, more than it has. Raises TopologyInvalid: it is refused. Raises BrokerUnreachable."""
+        wanted = NewPartitions(topic, partitions)
+        self._change(
+            lambda: self._client.create_partitions([wanted], operation_timeout=max(0.2, deadline.slice(CALL)))[topic],
+            deadline,
+            f"topic {topic} cannot get {partitions} partitions",
+        )
+
+    def configure(self, topic: str, config: Mapping[str, str], deadline: Deadline) -> None:
+        """Change these settings of the topic, and no others. Raises TopologyInvalid: it is refused. Raises BrokerUnreachable."""
+        entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()]
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        self._change(
+            lambda: self._client.incremental_alter_configs([resource], request_timeout=max(0.2, deadline.slice(CALL)))[resource],
+            deadline,
+            f"settings of topic {topic} cannot be changed",
+        )
+
+    def _change(self, ask: Callable[[], Any], deadline: Deadline, refused: str, *, gone: int | None = None) -> bool:
+        """Ask for a change until it is made; False where the topic is `gone`."""
+        while True:
+            try:
+                ask().result(timeout=max(0.2, deadline.slice(2 * CALL)))
+            except (KafkaException, TimeoutError) as failure:
+                error = error_of(failure)
+                if error is not None and gone is not None and error.code() == gone:
+                    return False
+                if error is not None and error.code() not in NOT_NOW:
+                    raise TopologyInvalid(f"{refused}: {_text(failure)}") from failure
+                self._try_on(failure, deadline, refused)
                 continue
             return True
 

@@ -171,6 +171,15 @@ def named_transactional_producer(settings: Settings, name: str) -> ClientConfig:
     }
 
 
+def fencing_producer(settings: Settings, transactional_id: str, timeout: float) -> ClientConfig:
+    """Return the options of a producer that takes a transactional id over, to end what is open under it; it keeps the id's `timeout`."""
+    return _producer(settings, f"{settings.identity.app_id}-transactions", None) | {
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": _ms(timeout),
+        "message.timeout.ms": _ms(_DELIVERY_SHARE * timeout),
+    }
+
+
 def idempotent_producer(settings: Settings, name: str, *, max_message_bytes: int | None = None) -> ClientConfig:
     """Return the options of a producer without transactions: scripts', and the worker's own under at_least_once."""
     return _producer(settings, f"{settings.identity.app_id}-{name}", max_message_bytes)

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streamapp.clock import Deadline
-from streamapp.errors import BrokerUnreachable, DeadlinePassed
+from streamapp.errors import BrokerUnreachable, DeadlinePassed, SettingInvalid
 from streamapp.events import CLIENT_LOGGER
 from streamapp.kafka import client_config
 from streamapp.kafka.admin import KafkaAdmin
@@ -21,6 +22,7 @@ from streamapp.kafka.failures import error_of, options_checked
 from streamapp.kafka.members import Membership, membership, offsets_retention
 from streamapp.kafka.offsets import KafkaOffsets
 from streamapp.kafka.transactions import CoordinatedTransaction, OpenProducer, coordinated, open_producers
+from streamapp.kafka.wire import Access, access_of
 from streamapp.records import Partition
 from streamapp.settings import Settings
 
@@ -143,6 +145,15 @@ class Inspector:
     def _committed(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, int | None]:
         return {where: answer.offset for where, answer in self._offsets.committed(partitions, deadline).items()}
 
+    def offsets_at(self, partitions: Sequence[Partition], milliseconds: int) -> dict[Partition, int | None]:
+        """Return the first offset whose record is of that time or later, None where there is none."""
+        rows = [TopicPartition(each.topic, each.number, milliseconds) for each in partitions]
+        try:
+            answers = self._reader.offsets_for_times(rows, timeout=self._timeout) if rows else []
+        except KafkaException as failure:
+            raise self._silent(failure) from failure
+        return {Partition(row.topic, row.partition): row.offset if row.offset >= 0 else None for row in answers}
+
     def read(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[tuple[list[Message], int]]:
         """Yield batches of visible records of each range of offsets, with the positions passed since the last batch.
 
@@ -175,19 +186,19 @@ class Inspector:
         for partition in partitions:
             by_leader.setdefault(layout.leaders[partition], []).append(partition)
         for leader, led in by_leader.items():
-            if leader in layout.brokers and self._is_plain:
+            if leader in layout.brokers and self._access is not None:
                 try:
-                    found.update(open_producers(layout.brokers[leader], led, self._timeout))
+                    found.update(open_producers(layout.brokers[leader], led, self._timeout, self._access))
                 except OSError:
                     continue  # unknown is an answer here
         return found
 
     def transactions(self, layout: Layout, producer_ids: Iterable[int]) -> dict[int, CoordinatedTransaction]:
         """Return what coordinators tell of these producers."""
-        if not self._is_plain:
+        if self._access is None:
             return {}
         try:
-            return coordinated(list(layout.brokers.values()), producer_ids, self._timeout)
+            return coordinated(list(layout.brokers.values()), producer_ids, self._timeout, self._access)
         except OSError:
             return {}
 
@@ -195,9 +206,13 @@ class Inspector:
         self._reader.close()
         self._offsets.close()
 
-    @property
-    def _is_plain(self) -> bool:
-        return self._settings.broker.security_protocol == "plaintext"
+    @cached_property
+    def _access(self) -> Access | None:
+        """None where the client library alone can get in: then whose transactions are open is not told."""
+        try:
+            return access_of(self._settings.broker)
+        except SettingInvalid:
+            return None
 
     @property
     def _address(self) -> str:

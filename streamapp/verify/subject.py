@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from streamapp.settings import Settings
-from streamapp.verify.transactions import CHANGELOG
-from streamapp.worker.topology import describe
+from streamapp.worker.topology import SOURCE, describe, roles_of
 
 if TYPE_CHECKING:
     from streamapp.application import StreamApp
-
-SOURCE: Final = "source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +34,8 @@ class Subject:
 async def subject_of(app: StreamApp) -> Subject:
     """Return what `app` declares. Raises ConfigurationError."""
     declared = await describe(app)
-    roles = {name: "output" for topic in app.all_topics for name in topic.topics}
-    roles |= {agent.dlq: "dead letters" for agent in declared.agents if agent.dlq is not None}
-    roles |= {table.changelog: CHANGELOG for table in declared.tables}
-    roles |= {topic: SOURCE for agent in declared.agents for topic in agent.topics}
     changelogs = {table.name: table.changelog for table in declared.tables}
-    return Subject(app.settings, roles, changelogs)
+    return Subject(app.settings, roles_of(app, declared), changelogs)
 
 
 __all__ = ["SOURCE", "Subject", "subject_of"]

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
+from streamapp.kafka.transactions import CLEAN_UP, ENDED
 from streamapp.verify.rows import TransactionRow, Verdict, WatchedPartition, Watermarks
-
-CLEAN_UP: Final = 10.0
-"""Seconds after its timeout within which the broker ends a transaction: transaction.abort.timed.out.transaction.cleanup.interval.ms."""
-
-ENDED: Final = frozenset({"CompleteCommit", "CompleteAbort", "Empty", "Dead"})
-"""What a coordinator calls a transaction that is over: a partition that still has it open will have it so for ever."""
-
-CHANGELOG: Final = "changelog"
+from streamapp.worker.topology import CHANGELOG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +63,8 @@ def _verdict(
     if owner is None:
         return Verdict.NOTE, "open", f"the broker does not tell whose it is; it hangs if it is still there in {limit:g} s"
     if owner.state in ENDED:
-        return Verdict.FINDING, "hanging", f"its coordinator calls it {owner.state}, so nobody will end it: kafka-transactions.sh"
+        end = f"streamapp transactions abort --topic {watched.partition.topic} --partition {watched.partition.number} --hanging"
+        return Verdict.FINDING, "hanging", f"its coordinator calls it {owner.state}, so nobody will end it: {end}"
     if owner.age is not None and owner.age >= limit:
         return Verdict.FINDING, "hanging", f"open for {owner.age:.0f} s; the broker should have ended it after {limit:g} s"
     foreign = owner.transactional_id is not None and not owner.transactional_id.startswith(f"{app_id}-")
@@ -83,4 +77,4 @@ def _verdict(
     return Verdict.NOTE, "open", None
 
 
-__all__ = ["CHANGELOG", "CLEAN_UP", "ENDED", "OpenTransaction", "judge"]
+__all__ = ["ENDED", "OpenTransaction", "judge"]

@@ -88,7 +88,11 @@ class Cluster:
         agents: Sequence[AgentSpec],
         tables: Sequence[TableSpec],
         topics: Sequence[TopicDeclaration],
+        *,
+        object_to: Callable[[str, TopologyInvalid], None] | None = None,
     ) -> None:
+        """`object_to`: is told what does not fit, with the topic that it is about, instead of an end at the first: for plans."""
+        self._object_to = object_to
         self._settings = settings
         self._admin = admin
         self._agents = list(agents)
@@ -122,9 +126,9 @@ class Cluster:
         letters = [dlq for dlq in dlqs if dlq in counts]
         configs = admin.topic_configs([*names, *letters], deadline)
         for name in names:
-            _require_kept(name, configs.get(name, {}))
+            self._require(name, _require_kept, configs.get(name, {}))
         for name in letters:
-            _require_no_compaction(name, configs.get(name, {}))
+            self._require(name, _require_no_compaction, configs.get(name, {}))
         if letters and status not in counts:
             self._create(admin, counts, status, 1, status_config(configs.get(name, {}) for name in letters), None, deadline)
         return Topology(
@@ -141,6 +145,17 @@ class Cluster:
             absent=[name for name in self._topics if name not in counts and name not in sources and name not in dlqs],
         )
 
+    def _require(self, topic: str, check: Callable[[str, Mapping[str, str]], None], config: Mapping[str, str]) -> None:
+        try:
+            check(topic, config)
+        except TopologyInvalid as invalid:
+            self._object(topic, invalid)
+
+    def _object(self, topic: str, invalid: TopologyInvalid) -> None:
+        if self._object_to is None:
+            raise invalid
+        self._object_to(topic, invalid)
+
     def _split(self, counts: Mapping[str, int]) -> tuple[list[SourceSet], dict[str, list[str]]]:
         ready, missing = [], {}
         for source_set in self._sets:
@@ -152,10 +167,11 @@ class Cluster:
             if len(set(each.values())) > 1:
                 told = ", ".join(f"{topic} has {count}" for topic, count in each.items())
                 shared = [table.name for table in self._tables if len(table.topics) > 1 and set(table.topics) <= set(each)]
-                raise TopologyInvalid(
+                told_at_length = TopologyInvalid(
                     f"{' and '.join(each)} feed one table ({', '.join(shared)}), so their partition counts must be equal: {told} partitions; "
                     "give one of them a topic with the other's count, or give each its own table"
                 )
+                self._object(source_set.topics[0], told_at_length)
             ready.append(SourceSet(name=source_set.name, topics=source_set.topics, partitions=next(iter(each.values()))))
         return ready, missing
 
@@ -201,7 +217,7 @@ class Cluster:
         for table in tables:
             partitions = counts[table.topics[0]]
             config = {**INTERNAL, "cleanup.policy": "compact", **table.changelog_config}
-            _require_kept(table.changelog, config)
+            self._require(table.changelog, _require_kept, config)
             if table.changelog not in counts:
                 if table.keeps_records:
                     sources = admin.topic_configs(table.topics, deadline)
@@ -209,11 +225,12 @@ class Cluster:
                 self._create(admin, counts, table.changelog, partitions, config, None, deadline)
             existing = counts[table.changelog]
             if existing != partitions:
-                raise TopologyInvalid(
+                invalid = TopologyInvalid(
                     f"changelog {table.changelog} has {existing} partitions, its source {table.topics[0]} {partitions}: keys have moved, "
                     f"so the table cannot be used. Delete the changelog and read {table.topics[0]} again from its start, "
                     "or give the table another name"
                 )
+                self._object(table.changelog, invalid)
 
     def _create(
         self,
@@ -226,10 +243,7 @@ class Cluster:
         deadline: Deadline,
     ) -> None:
         if not self._settings.topics.topic_allow_declare:
-            raise TopologyInvalid(
-                f"topic {topic} does not exist and STREAMAPP_TOPIC_ALLOW_DECLARE is false: create it with {partitions} partitions "
-                f"and {' '.join(f'{name}={value}' for name, value in config.items()) or 'the default settings'}, or allow it"
-            )
+            raise may_not_be_created(topic, partitions, config)
         factor = self._settings.topics.topic_replication_factor if replicas is None else replicas
         if not admin.create(topic, partitions, config, factor, deadline):
             # Another worker was quicker; its count need not be ours.
@@ -244,6 +258,22 @@ class Cluster:
             topic=topic,
             partitions=partitions,
         )
+
+
+def may_not_be_created(topic: str, partitions: int, config: Mapping[str, str]) -> TopologyInvalid:
+    """Return what to raise where a topic is missing and the app was told to make none: it says what to make."""
+    return TopologyInvalid(
+        f"topic {topic} does not exist and STREAMAPP_TOPIC_ALLOW_DECLARE is false: create it with {partitions} partitions "
+        f"and {' '.join(f'{name}={value}' for name, value in config.items()) or 'the default settings'}, or allow it; "
+        f"{create_line(topic, partitions, config)}"
+    )
+
+
+def create_line(topic: str, partitions: int, config: Mapping[str, str], replicas: int | None = None) -> str:
+    """Return the command of Kafka's own tools that makes a topic."""
+    factor = f" --replication-factor {replicas}" if replicas is not None and replicas > 0 else ""
+    settings = "".join(f" --config {name}={value}" for name, value in config.items())
+    return f"kafka-topics.sh --create --topic {topic} --partitions {partitions}{factor}{settings}"
 
 
 def _with_slack(sources: Iterable[Mapping[str, str]]) -> int:

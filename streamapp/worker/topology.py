@@ -13,6 +13,8 @@ from streamapp.pipeline.held import held_table
 from streamapp.pipeline.retry import Retry
 from streamapp.pipeline.spec import AgentSpec, SourceSpec, TableSpec
 from streamapp.worker.agents import Agent
+from streamapp.worker.cluster import TopicDeclaration
+from streamapp.worker.meta import META_CONFIG, meta_topic
 from streamapp.worker.repartition import carrier, find_move
 from streamapp.worker.stream import Move
 from streamapp.worker.tables import DedupeTable, touched_by
@@ -20,8 +22,12 @@ from streamapp.worker.tables import DedupeTable, touched_by
 if TYPE_CHECKING:
     from streamapp.application import StreamApp
     from streamapp.settings import Settings
+    from streamapp.worker.topics import Topic
 
 log = logging.getLogger(__name__)
+
+SOURCE, CHANGELOG, DEAD_LETTERS, OUTPUT = "source", "changelog", "dead letters", "output"
+"""What a topic is to an app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,38 @@ class _Found:
         yield carrier(agent, self.move, sources, retry=retry, dlq=dlq)
         behind: list[SourceSpec] = [self.move.topic.source(name) for name in self.move.topic.topics]
         yield agent.spec(sources=behind, retry=retry, breaker=breaker, dlq=dlq, dedupe=dedupe)
+
+
+def declarations(app: StreamApp, declared: Declared) -> list[TopicDeclaration]:
+    """Return every topic that the app creates when it is missing."""
+    count = app.settings.topics.topic_partitions
+    found = [
+        declaration(name, topic, default=count if topic.internal else None)
+        for topic in app.declared_topics
+        for name in topic.topics
+    ]
+    found.append(TopicDeclaration(name=meta_topic(app.settings.identity.app_id), partitions=1, config=META_CONFIG))
+    for move in declared.moves:
+        found += [declaration(name, move.topic, follows=move.source) for name in move.topic.topics]
+    return found
+
+
+def declaration(name: str, topic: Topic, *, default: int | None = None, follows: str | None = None) -> TopicDeclaration:
+    return TopicDeclaration(
+        name=name,
+        partitions=topic.partitions or default,
+        replicas=topic.replicas,
+        config=topic.topic_config(),
+        follows=follows,
+    )
+
+
+def roles_of(app: StreamApp, declared: Declared) -> dict[str, str]:
+    """Return topic -> `source`, `changelog`, `dead letters` or `output`: the first of these that it is."""
+    roles = {name: OUTPUT for topic in app.all_topics for name in topic.topics}
+    roles |= {agent.dlq: DEAD_LETTERS for agent in declared.agents if agent.dlq is not None}
+    roles |= {table.changelog: CHANGELOG for table in declared.tables}
+    return roles | {topic: SOURCE for agent in declared.agents for topic in agent.topics}
 
 
 def default_retry(settings: Settings) -> Retry:
@@ -183,4 +221,16 @@ def _require_one_name_each(specs: Iterable[AgentSpec]) -> None:
         seen.add(spec.name)
 
 
-__all__ = ["Declared", "default_breaker", "default_retry", "describe"]
+__all__ = [
+    "CHANGELOG",
+    "DEAD_LETTERS",
+    "OUTPUT",
+    "SOURCE",
+    "Declared",
+    "declaration",
+    "declarations",
+    "default_breaker",
+    "default_retry",
+    "describe",
+    "roles_of",
+]

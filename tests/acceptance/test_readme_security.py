@@ -6,7 +6,7 @@ import argparse
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,8 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from streamapp.broker import Broker, BrokerConfig, Listener, Profile
 from tests.support.broker import start_for_test
 from tests.support.documents import named_block
-from tests.support.topics import committed_offsets, wait_until
+from tests.support.topics import committed_offsets, end_offsets, wait_until
+from tests.support.verifying import command
 from tests.support.workers import Workers
 
 USER, PASSWORD = "shop", "s3cret"
@@ -76,8 +77,8 @@ def settings(guarded: Broker, secret: Path, listener: Listener = Listener.SCRAM_
     return {name: value for name, value in whole.items() if not name.startswith(tuple(left_out))}
 
 
-def rights() -> list[AclBinding]:
-    """Return what the README's `kafka-acls.sh` lines grant."""
+def rights(lines: Iterable[str] = ()) -> list[AclBinding]:
+    """Return what these `kafka-acls.sh` lines grant, else the README's."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap-server")
     parser.add_argument("--add", action="store_true", required=True)
@@ -88,7 +89,7 @@ def rights() -> list[AclBinding]:
     for name in RESOURCES:
         what.add_argument(f"--{name.replace('_', '-')}")
     found = []
-    for line in named_block("README.md", "acls").splitlines():
+    for line in lines or named_block("README.md", "acls").splitlines():
         command, *words = shlex.split(line)
         assert command == "kafka-acls.sh"
         given = parser.parse_args(words)
@@ -136,6 +137,28 @@ def test_the_readmes_settings_and_rights_are_enough(guarded: Broker, project: Pa
         wait_until(lambda: "home: 2" in worker.log_text(), deadline=60, why=worker.tail)
         assert worker.stop() == 0, worker.tail()
         assert PASSWORD not in worker.log_text()
+
+
+def test_the_rights_that_config_lists_are_enough(guarded: Broker, project: Path, tmp_path: Path) -> None:
+    env = settings(guarded, tmp_path / "secret")
+    listed = command("config", "--acls", "--json", bootstrap=env["STREAMAPP_BROKER"], app_id="shop", cwd=project, **env)  # type: ignore[arg-type]  # variables only
+    assert listed.code == 0, listed.stderr
+    for kind in RESOURCES.values():
+        withdraw(guarded, kind)
+    grant(guarded, rights([row["line"] for row in listed.documents]))
+    bootstrap = env.pop("STREAMAPP_BROKER")
+    with Workers(bootstrap, tmp_path / "workers", cwd=project, **env) as workers:  # type: ignore[arg-type]  # variables only
+        worker = workers.start("w9")
+        feed(guarded, b'{"page": "home", "seconds": 1}', b"no visit")
+        # Whatever others of these tests have counted and buried: this worker commits behind both records.
+        ends = sum(end_offsets(guarded.address, "visits").values())
+
+        def caught_up() -> bool:
+            return sum(committed_offsets(guarded.address, "shop", ["visits"]).values()) == ends
+
+        wait_until(caught_up, deadline=60, why=worker.tail)
+        wait_until(lambda: "dead-lettered to visits-dlq" in worker.log_text(), deadline=60, why=worker.tail)
+        assert worker.stop() == 0, worker.tail()
 
 
 @pytest.mark.parametrize("listener", [Listener.SCRAM, Listener.TLS])

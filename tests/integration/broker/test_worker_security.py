@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from streamapp.broker import Broker, BrokerConfig, Listener, Profile
+from streamapp.kafka.transactions import open_producers
+from streamapp.kafka.wire import access_of
+from streamapp.records import Partition
+from streamapp.settings import load
 from tests.support.broker import start_for_test
-from tests.support.topics import wait_until, watermarks
+from tests.support.topics import create_topic, wait_until, watermarks
 from tests.support.word_app import WordApp, said
 
 PASSWORD: Final = "s3cret-of-ann"
@@ -131,3 +137,30 @@ def test_a_secret_given_twice_or_in_no_file_refuses_the_start(secure: Broker, ap
         assert name in line
     line = refused(app, 2, **by_scram(secure, STREAMAPP_SASL_PASSWORD_FILE="/no/such/file"))
     assert line.startswith("streamapp: STREAMAPP_SASL_PASSWORD_FILE=/no/such/file: must be a readable file")
+
+
+@pytest.mark.parametrize("listener", list(Listener))
+def test_open_transactions_are_told_through_each_listener(secure: Broker, app: WordApp, listener: Listener) -> None:
+    create_topic(secure.address, app.words, 1)
+    settings = load(
+        {
+            "app_id": "looking",
+            "broker": secure.listener_address(listener),
+            "security_protocol": listener.protocol.lower(),
+            **(
+                {"sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "ann", "sasl_password": PASSWORD}
+                if listener.has_users
+                else {}
+            ),
+            **({"ssl_ca_location": str(secure.ca_file)} if listener.has_certificate else {}),
+        },
+        {},
+        {},
+    )
+    host, port = settings.broker.broker.split(":")
+    where = Partition(app.words, 0)
+    access = access_of(settings.broker)
+    assert open_producers((host, int(port)), [where], 20, access) == {where: []}
+    wrong = replace(access, password="another") if listener.has_users else replace(access, tls=ssl.create_default_context())
+    with pytest.raises(OSError, match=r"does not let ann in|certificate verify failed"):
+        open_producers((host, int(port)), [where], 20, wrong)

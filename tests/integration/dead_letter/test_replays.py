@@ -17,7 +17,7 @@ from streamapp.pipeline.resolution import Resolution, Status, Take, TakeState
 from tests.support.kafka_records import Rec
 from tests.support.replay_rig import REPLAY_OF, PlayedWorker, ReplayRig, documents, once
 from tests.support.topic_reader import read_topics
-from tests.support.topics import PATIENCE
+from tests.support.topics import PATIENCE, delete_topics, partitions_of
 from tests.support.workers import FAUST
 
 
@@ -54,6 +54,21 @@ def test_nothing_is_sent_before_execute_and_then_each_is_sent_and_resolved(repla
     assert replay_rig.statuses() == {"resolved": 6}
     again = replay_rig.dlq_command("replay", "--all", "--execute")
     assert again.exit_code == 4, again.output
+
+
+@pytest.mark.parametrize(
+    "words", [("replay", "--all"), ("discard", "--all", "--reason", "nobody needs it"), ("take", "{source}/0/0")]
+)
+def test_without_the_right_to_declare_the_status_topic_is_not_made(replay_rig: ReplayRig, words: tuple[str, ...]) -> None:
+    replay_rig.bury(1)
+    delete_topics(replay_rig.bootstrap, [replay_rig.status])
+    asked = [word.format(source=replay_rig.source) for word in words]
+    refused = replay_rig.dlq_command(*asked, "--execute", STREAMAPP_TOPIC_ALLOW_DECLARE="false")
+    assert refused.exit_code == 2, refused.output
+    assert f"topic {replay_rig.status} does not exist and STREAMAPP_TOPIC_ALLOW_DECLARE is false" in refused.output
+    assert f"kafka-topics.sh --create --topic {replay_rig.status} --partitions 1 --config" in refused.output
+    assert partitions_of(replay_rig.bootstrap, [replay_rig.status]) == {replay_rig.status: 0}
+    assert replay_rig.copies() == []
 
 
 def test_faust_is_the_other_door(replay_rig: ReplayRig) -> None:

@@ -93,12 +93,14 @@ def test_no_screen_is_larger_than_its_terminal(width: int, height: int) -> None:
 
 
 def test_where_there_is_little_room_the_longest_part_gives_way_first_and_says_so() -> None:
-    many = document(partitions=(behind(), *(partition(number) for number in range(10, 60))))
-    told = shown(*heard(many), height=30)
+    agents = tuple(agent(name=f"agent_{number}") for number in range(6))
+    many = document(partitions=(behind(), *(partition(number) for number in range(10, 60))), agents=agents)
+    told = shown(*heard(many), height=35)
+    assert told.count("\n") == 35
     assert "orders/3 " in told
-    assert "… 40 more" in told
-    assert "orders-dlq" in told, "the short parts are there whole"
-    assert told.count("\n") == 30
+    assert [line for line in told.splitlines() if line.startswith("…")] == ["… 40 more"]
+    assert all(each.name in told for each in agents), "the shorter parts are there whole"
+    assert "orders-dlq" in told
 
 
 def test_the_verdict_stays_on_the_smallest_screen() -> None:

@@ -13,6 +13,7 @@ from streamapp.cli.dlq_replay import import_, replay
 from streamapp.cli.doctor import doctor
 from streamapp.cli.lag import lag
 from streamapp.cli.offsets import offsets_group
+from streamapp.cli.top import top
 from streamapp.cli.topics import topics_group
 from streamapp.cli.transactions import transactions_group
 from streamapp.cli.verify import verify
@@ -32,6 +33,7 @@ main.add_command(dlq_group)
 main.add_command(doctor)
 main.add_command(lag)
 main.add_command(offsets_group)
+main.add_command(top)
 main.add_command(topics_group)
 main.add_command(transactions_group)
 main.add_command(verify)

@@ -8,6 +8,7 @@ from streamapp.cli.broker import broker_group
 from streamapp.cli.dlq import dlq_group
 from streamapp.cli.dlq_discard import discard, take
 from streamapp.cli.dlq_replay import import_, replay
+from streamapp.cli.lag import lag
 from streamapp.cli.verify import verify
 
 
@@ -20,4 +21,5 @@ for writes in (replay, import_, discard, take):
     dlq_group.add_command(writes)
 main.add_command(broker_group)
 main.add_command(dlq_group)
+main.add_command(lag)
 main.add_command(verify)

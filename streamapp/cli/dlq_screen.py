@@ -177,8 +177,15 @@ def _seen(moment: float | None, now: float) -> str:
     return "-" if moment is None else f"{span(max(0.0, now - moment))} ago"
 
 
-def print_table(console: Console, names: Sequence[str], rows: Sequence[Sequence[str]], *, headings: bool = True) -> None:
-    """Print rows under headings on a terminal; in a pipe without them, tab-separated. The status has a colour."""
+def print_table(
+    console: Console,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    headings: bool = True,
+    colours: Mapping[str, str] = _COLOURS,
+) -> None:
+    """Print rows under headings on a terminal; in a pipe without them, tab-separated. A cell that `colours` names has its colour."""
     cells = [[printable(cell) for cell in row] for row in rows]
     if not console.is_terminal:
         for row in cells:
@@ -186,16 +193,16 @@ def print_table(console: Console, names: Sequence[str], rows: Sequence[Sequence[
         return
     widths = [max(cell_len(row[index]) for row in (names, *cells)) for index in range(len(names))]
     if headings:
-        print_line(console, _aligned(names, widths), style="bold")
+        print_line(console, _aligned(names, widths, {}), style="bold")
     for row in cells:
-        print_line(console, _aligned(row, widths))
+        print_line(console, _aligned(row, widths, colours))
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> Text:
+def _aligned(cells: Sequence[str], widths: Sequence[int], colours: Mapping[str, str]) -> Text:
     text = Text()
     for index, (cell, width) in enumerate(zip(cells, widths, strict=True)):
         last = index == len(cells) - 1
-        text.append(cell, style=_COLOURS.get(cell, ""))
+        text.append(cell, style=colours.get(cell, ""))
         text.append("" if last else " " * (width - cell_len(cell) + 2))
     return text
 

@@ -18,6 +18,7 @@ from streamapp.kafka import client_config
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.changelog import FETCH_WAIT
 from streamapp.kafka.failures import error_of, options_checked
+from streamapp.kafka.members import Membership, membership, offsets_retention
 from streamapp.kafka.offsets import KafkaOffsets
 from streamapp.kafka.transactions import CoordinatedTransaction, OpenProducer, coordinated, open_producers
 from streamapp.records import Partition
@@ -82,10 +83,8 @@ class Inspector:
             raise
 
     def layout(self) -> Layout:
-        with options_checked():
-            client = AdminClient(dict(client_config.admin(self._settings, self._name)), logger=logging.getLogger(CLIENT_LOGGER))
         try:
-            listing = client.list_topics(timeout=self._timeout)
+            listing = self._client().list_topics(timeout=self._timeout)
         except KafkaException as failure:
             raise self._silent(failure) from failure
         leaders = {
@@ -105,22 +104,19 @@ class Inspector:
         admin = KafkaAdmin(client_config.admin(self._settings, self._name))
         return admin.topic_configs(topics, self._deadline()) if topics else {}
 
+    def membership(self, group: str) -> Membership | None:
+        """Return who is in the group; None where that may not be told."""
+        return membership(self._client(), group, self._timeout)
+
     def assigned(self, group: str) -> frozenset[Partition] | None:
         """Return the partitions that the group's members hold now; None where that may not be told."""
-        with options_checked():
-            client = AdminClient(dict(client_config.admin(self._settings, self._name)), logger=logging.getLogger(CLIENT_LOGGER))
-        try:
-            answer = client.describe_consumer_groups([group], request_timeout=self._timeout)[group].result(timeout=self._timeout)
-        except (KafkaException, TimeoutError) as failure:
-            error = error_of(failure)
-            # From Kafka 4 on, a group that nobody has joined for long is an error; unknown is an answer here.
-            return frozenset() if error is not None and error.code() == KafkaError.GROUP_ID_NOT_FOUND else None
-        return frozenset(
-            Partition(row.topic, row.partition)
-            for member in answer.members
-            if member.assignment is not None
-            for row in member.assignment.topic_partitions
-        )
+        found = self.membership(group)
+        return None if found is None else frozenset(each for member in found.members for each in member.partitions)
+
+    def offsets_retention(self, layout: Layout) -> float | None:
+        """Return the seconds after which the offsets of an empty group expire; None where that may not be told."""
+        broker = min(layout.brokers, default=None)
+        return None if broker is None else offsets_retention(self._client(), broker, self._timeout)
 
     def ends(self, partition: Partition) -> tuple[int, int, int]:
         """Return log start, last stable offset and high watermark; the stable one first, as the end moves on."""
@@ -206,6 +202,10 @@ class Inspector:
     @property
     def _address(self) -> str:
         return self._settings.broker.broker
+
+    def _client(self) -> AdminClient:
+        with options_checked():
+            return AdminClient(dict(client_config.admin(self._settings, self._name)), logger=logging.getLogger(CLIENT_LOGGER))
 
     def _deadline(self) -> Deadline:
         return Deadline.after(self._timeout)

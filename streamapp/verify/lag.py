@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
-
 from streamapp.records import Partition
 from streamapp.verify.rows import LagRow, Verdict, Watermarks
-
-COUNTED: Final = 1_000
-"""Unread records of a partition that are counted one by one; of more, the positions are told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """What a read_committed reader finds from the committed offset on."""
-
-    records: int
-    """At most COUNTED."""
-    first: int | None
-    """The offset of the first of them."""
-    to_end: bool
-    """Whether that was all."""
+from streamapp.verify.unread import Unread
 
 
 def lag_of(partition: Partition, ends: Watermarks, committed: int | None, unread: Unread | None, *, allowed: int) -> LagRow:
@@ -74,4 +57,4 @@ def _count(ends: Watermarks, position: int, unread: Unread | None) -> tuple[int,
     return ends.stable - (position if unread.first is None else unread.first), False
 
 
-__all__ = ["COUNTED", "Unread", "lag_of"]
+__all__ = ["lag_of"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,15 @@ from streamapp.clock import Deadline
 from streamapp.errors import SettingInvalid
 from streamapp.kafka import client_config
 from streamapp.kafka.inspector import Inspector, Layout, LogChanged
-from streamapp.kafka.transactions import CoordinatedTransaction, OpenProducer
 from streamapp.kafka.versions import await_broker
-from streamapp.ports import Store
+from streamapp.ports import LogReader, Store
 from streamapp.records import Partition, RawRecord
 from streamapp.state.budget import RocksBudget
 from streamapp.state.identity import Identity
 from streamapp.state.rocksdb import RocksStores
 from streamapp.verify.duplicates import DuplicateFinder, extractor
-from streamapp.verify.lag import COUNTED, Unread, lag_of
+from streamapp.verify.holders import holders
+from streamapp.verify.lag import lag_of
 from streamapp.verify.rows import (
     Check,
     DuplicateRow,
@@ -37,7 +36,8 @@ from streamapp.verify.rows import (
 )
 from streamapp.verify.subject import SOURCE, Subject
 from streamapp.verify.table_check import TableCheck
-from streamapp.verify.transactions import ENDED, OpenTransaction, judge
+from streamapp.verify.transactions import judge
+from streamapp.verify.unread import count_unread
 
 SCRATCH_BYTES: Final = 64 * 1024 * 1024
 """Memory of the scratch store that folds a changelog, or remembers ids; what is more lies on disk."""
@@ -147,7 +147,7 @@ class Verification:
             for each, before in held.items()
             if (after := Watermarks(*inspector.ends(each.partition))).stable == before.stable and after.stable < after.high
         }
-        owners = self._owners(inspector, layout, still)
+        owners = holders(inspector, layout, {each.partition: ends.stable for each, ends in still.items()})
         for each, ends in still.items():
             if each.partition in owners.ended:
                 continue
@@ -161,22 +161,6 @@ class Verification:
                     hangs_after=self._options.hanging_after,
                 )
             )
-
-    @staticmethod
-    def _owners(inspector: Inspector, layout: Layout, held: Mapping[WatchedPartition, Watermarks]) -> _Owners:
-        stuck = {each.partition: ends.stable for each, ends in held.items()}
-        producers = _holding(inspector.owners(layout, stuck), stuck)
-        told = inspector.transactions(layout, {each.producer_id for each in producers.values()}) if producers else {}
-        owners = _Owners({}, set())
-        # A coordinator that calls it over may have ended it since the partition was asked: asked again, the partition decides.
-        over = {where for where, each in producers.items() if (known := told.get(each.producer_id)) and known.state in ENDED}
-        again = _holding(inspector.owners(layout, over), stuck) if over else {}
-        for where, producer in producers.items():
-            if where in over and again.get(where) != producer:
-                owners.ended.add(where)
-                continue
-            owners.found[where] = _described(producer, told.get(producer.producer_id))
-        return owners
 
     # --- lag
 
@@ -199,7 +183,11 @@ class Verification:
                 continue
             offset = committed[partition]
             begin = ends.start if offset is None else offset
-            unread = _unread(inspector, partition, begin, ends.stable) if ends.start <= begin < ends.stable else None
+            unread = (
+                count_unread(cast("LogReader", inspector), partition, begin, ends.stable)
+                if ends.start <= begin < ends.stable
+                else None
+            )
             self._rows.append(lag_of(partition, ends, offset, unread, allowed=self._options.max_lag))
 
     # --- duplicates
@@ -261,37 +249,6 @@ class Verification:
                 store.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Owners:
-    found: dict[Partition, OpenTransaction]
-    ended: set[Partition]
-    """Transactions that have ended meanwhile."""
-
-
-def _holding(
-    producers: Mapping[Partition, Sequence[OpenProducer]], stuck: Mapping[Partition, int]
-) -> dict[Partition, OpenProducer]:
-    """Return, per partition, the producer whose transaction begins where the partition is stuck."""
-    found = {}
-    for where, open_ones in producers.items():
-        holder = next((each for each in open_ones if each.start == stuck[where]), None)
-        if holder is not None:
-            found[where] = holder
-    return found
-
-
-def _described(producer: OpenProducer, told: CoordinatedTransaction | None) -> OpenTransaction:
-    began_ms = told.start_ms if told is not None and told.start_ms > 0 else producer.last_timestamp_ms
-    return OpenTransaction(
-        producer_id=producer.producer_id,
-        producer_epoch=producer.epoch,
-        transactional_id=told.transactional_id if told is not None else None,
-        state=told.state if told is not None else None,
-        age=max(0.0, time.time() - began_ms / 1000) if began_ms > 0 else None,  # clocks apart must not make it negative
-        timeout=told.timeout_ms / 1000 if told is not None else None,
-    )
-
-
 def _undecided(partition: Partition, ends: Watermarks) -> LagRow:
     return LagRow(
         verdict=Verdict.UNCHECKED,
@@ -304,22 +261,6 @@ def _undecided(partition: Partition, ends: Watermarks) -> LagRow:
         lag=None,
         exact=False,
     )
-
-
-def _unread(inspector: Inspector, partition: Partition, begin: int, stable: int) -> Unread:
-    """Count what a reader finds from `begin` on, up to a bound."""
-    records, first = 0, None
-    reading = inspector.read({partition: (begin, stable)})
-    try:
-        for messages, _ in reading:
-            if messages and first is None:
-                first = messages[0].offset()
-            records += len(messages)
-            if records >= COUNTED:
-                return Unread(COUNTED, first, to_end=False)
-    finally:
-        reading.close()  # type: ignore[attr-defined]  # a generator: it lets the partition go
-    return Unread(records, first, to_end=True)
 
 
 __all__ = ["Duplicates", "Options", "Verification", "Watcher"]

@@ -42,6 +42,14 @@ class LiveTable:
     digest: str
 
 
+def fetch(url: str, timeout: float, *, token: str | None = None) -> bytes:
+    """Return what an http or https address of a worker answers. Raises HTTPError, URLError, OSError."""
+    headers = {"Accept": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
+    with _open(Request(url, headers=headers), timeout=timeout) as answer:  # noqa: S310 - http and https: callers see to it
+        body: bytes = answer.read(LARGEST_ANSWER_BYTES)
+    return body
+
+
 class LiveWorker:
     """One worker's web server. Calls raise WorkerSilent."""
 
@@ -78,14 +86,12 @@ class LiveWorker:
         return LiveTable(int(str(offset)) if offset is not None else None, int(str(answer["keys"])), str(answer["digest"]))
 
     def _get(self, path: str, timeout: float) -> dict[str, object]:
-        request = Request(f"{self.url}{PATH}{path}", headers={"Accept": "application/json"})  # noqa: S310 - http and https, see __init__
         try:
-            with _open(request, timeout=timeout) as answer:
-                document = json.loads(answer.read(LARGEST_ANSWER_BYTES))
+            document = json.loads(fetch(f"{self.url}{PATH}{path}", timeout))
         except HTTPError as refused:
             if path and refused.code in (404, 409):
                 raise _Gone from refused
-            told = "is it a streamapp worker of this version?" if refused.code == 404 else _error_of(refused)
+            told = "is it a streamapp worker of this version?" if refused.code == 404 else error_of(refused)
             raise WorkerSilent(f"{self.url}: HTTP {refused.code}: {told}") from refused
         except (URLError, OSError) as failure:
             reason = getattr(failure, "reason", None) or failure
@@ -101,11 +107,11 @@ class _Gone(Exception):
     """The table partition is not there any more."""
 
 
-def _error_of(refused: HTTPError) -> str:
+def error_of(refused: HTTPError) -> str:
     try:
         return str(json.loads(refused.read(4096))["error"])
     except (ValueError, KeyError, TypeError, OSError):
         return refused.reason
 
 
-__all__ = ["HeldPartition", "LiveTable", "LiveWorker", "WorkerSilent"]
+__all__ = ["HeldPartition", "LiveTable", "LiveWorker", "WorkerSilent", "error_of", "fetch"]

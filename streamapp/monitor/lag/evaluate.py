@@ -30,7 +30,7 @@ def evaluate(samples: Sequence[Sample], events: Sequence[Happening], limits: Lim
     loss = loss_of(series, limits, lag, age, v, now)
     used = _used(limits, age)
     c_max = capacity(series, config)
-    since_blocked = blocked_since(series)
+    since_blocked = blocked_since(series, limits)
     blocked_for = now - since_blocked if since_blocked is not None else None
     lost = _lost(latest)
 

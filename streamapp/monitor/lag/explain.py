@@ -105,7 +105,8 @@ def _stalled(verdict: Verdict) -> str:
     why = _STALLS.get(verdict.cause, _STALLS[Cause.NOT_SEEN])
     detail = f" ({verdict.detail})" if verdict.detail else ""
     if verdict.cause is Cause.OPEN_TRANSACTION and verdict.offset is not None:
-        detail = f" ({count(verdict.blocked, 'record')} from offset {verdict.offset} on wait for its end)"
+        whose = f"{verdict.detail}: " if verdict.detail else ""
+        detail = f" ({whose}{count(verdict.blocked, 'record')} from offset {verdict.offset} on wait for its end)"
     return ", ".join([f"nothing committed{stood}: {why}{detail}", *_standing(verdict)])
 
 

@@ -117,6 +117,10 @@ class Limits:
     """Which one it is."""
     in_hand_offset: int | None = None
     """The offset of the record that `in_hand` tells of."""
+    blocked_since: float | None = None
+    """Since when an open transaction holds back what is written, where the broker tells; else the samples have to show it."""
+    blocked_by: str | None = None
+    """Whose it is."""
 
 
 @dataclass(frozen=True, slots=True)

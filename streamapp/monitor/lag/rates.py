@@ -110,10 +110,14 @@ def rates(series: Series, begin: float, end: float) -> Rates:
 
 def consumed(samples: Sequence[Sample]) -> float | None:
     """Return c: records merged, or where they are not counted throughout, what C moved by (markers included)."""
-    merged = [sample.merged for sample in samples]
+    counted = list(samples)
+    while counted and counted[-1].merged is None:
+        counted.pop()  # what a command adds to a worker's samples
+    merged = [sample.merged for sample in counted]
     known = [value for value in merged if value is not None]
     whole = len(known) == len(merged) and all(after >= before for before, after in itertools.pairwise(known))
-    return slope(samples, "merged" if whole else "committed")
+    done = slope(counted, "merged") if whole else None
+    return done if done is not None else slope(samples, "committed")
 
 
 def slope(samples: Sequence[Sample], field: str, least: float = LEAST) -> float | None:

@@ -28,8 +28,9 @@ class Series:
     def latest(self) -> Sample | None:
         return self.samples[-1] if self.samples else None
 
-    def between(self, begin: float, end: float) -> list[Sample]:
-        return [sample for sample in self.samples if begin <= sample.at <= end]
+    def between(self, begin: float, end: float) -> tuple[Sample, ...]:
+        first = bisect.bisect_left(self.samples, begin, key=lambda sample: sample.at)
+        return self.samples[first : bisect.bisect_right(self.samples, end, first, key=lambda sample: sample.at)]
 
     def tail(self, window: float, gap: float) -> float:
         """Return where the newest stretch begins that has no gap longer than `gap`, at most `window` before its end."""

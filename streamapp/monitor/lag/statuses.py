@@ -73,11 +73,11 @@ def stalled(series: Series, limits: Limits, config: Config, blocked_for: float |
         return _why(limits, blocked_for, since, series)
     end = series.latest.end if series.latest is not None else None
     if blocked_for is not None and blocked_for > (limits.upstream_timeout or UPSTREAM):
-        return Found(Cause.OPEN_TRANSACTION, since=now - blocked_for, offset=end)
+        return Found(Cause.OPEN_TRANSACTION, limits.blocked_by or "", now - blocked_for, end)
     return None
 
 
-def blocked_since(series: Series) -> float | None:
+def blocked_since(series: Series, limits: Limits) -> float | None:
     """Return since when the end readable has stood still with records behind it; None where it has not."""
     since = None
     end = series.latest.end if series.latest is not None else None
@@ -85,7 +85,9 @@ def blocked_since(series: Series) -> float | None:
         if not blocked_of(sample) or sample.end != end:
             break
         since = sample.at
-    return since
+    if since is None or limits.blocked_since is None:
+        return since
+    return min(since, limits.blocked_since)
 
 
 def _stands_since(series: Series, config: Config) -> float | None:
@@ -132,7 +134,8 @@ def _why(limits: Limits, blocked_for: float | None, since: float, series: Series
         at = "a record" if limits.in_hand_offset is None else f"offset {limits.in_hand_offset}"
         return Found(Cause.HANDLER, f"{agent} on {at} for {duration(seconds)}", since, limits.in_hand_offset)
     if blocked_for is not None and blocked_for > (limits.upstream_timeout or UPSTREAM):
-        return Found(Cause.OPEN_TRANSACTION, since=since, offset=series.latest.end if series.latest is not None else None)
+        end = series.latest.end if series.latest is not None else None
+        return Found(Cause.OPEN_TRANSACTION, limits.blocked_by or "", since, end)
     return Found(Cause.NOT_SEEN, since=since)
 
 
@@ -221,16 +224,20 @@ def _rise(series: Series, event: Happening, config: Config, c_max: float | None,
 
 
 def _outage(series: Series, event: Happening, config: Config) -> tuple[float, float | None]:
-    """Return the last moment before the event at which the partition was seen to move or had nothing to do, and the first after it."""
-    begin, end, previous = series.samples[0].at, None, None
+    """Return the last moment before the event at which the partition was seen to move or had nothing to do, and the last before it did again.
+
+    What moved between two samples began somewhere between them: from the first to the last sample without a commit is as long as it was
+    on average, one sample more is not.
+    """
+    begin, end, before = series.samples[0].at, None, None
     for sample in series.samples:
-        moved = previous is not None and sample.committed is not None and sample.committed > previous
+        moved = before is not None and sample.committed is not None and sample.committed > (before.committed or 0)
         if moved or lag_of(sample, config) == 0:
             if sample.at <= event.at:
                 begin = sample.at
             elif end is None:
-                end = sample.at
-        previous = sample.committed if sample.committed is not None else previous
+                end = max(begin, before.at if before is not None else begin)
+        before = sample if sample.committed is not None else before
     return begin, end
 
 

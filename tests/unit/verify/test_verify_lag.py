@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from streamapp.records import Partition
-from streamapp.verify.lag import COUNTED, Unread, lag_of
+from streamapp.verify.lag import lag_of
 from streamapp.verify.rows import LagRow, Verdict, Watermarks
+from streamapp.verify.unread import COUNTED, Unread
 
 
 def row(committed: int | None, unread: Unread | None = None, *, start: int = 0, stable: int = 100, allowed: int = 0) -> LagRow:

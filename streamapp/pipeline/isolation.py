@@ -128,7 +128,7 @@ class Isolation:
                 if lane not in self._order:
                     self._order.append(lane)
             elif not life.is_counted:
-                lane.pause(START)
+                lane.pause(START, detail="its start is counted before its first record")
                 self._count_soon()
         if self._order and self._turns is None and not self._ended:
             self._standing = True  # the first turn is a suspect's, and nobody else's start is counted before his own turn
@@ -323,7 +323,7 @@ class Isolation:
                 continue
             life.is_suspect = False
             if not life.is_counted:
-                lane.pause(START)
+                lane.pause(START, detail="its start is counted before its first record")
                 self._count_soon()
             if held:
                 lane.inlets[0].queue.extend(held)

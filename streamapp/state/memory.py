@@ -42,7 +42,7 @@ class MemoryStore:
         return None
 
     def estimate(self) -> tuple[int, int] | None:
-        return len(self._data), self._size_bytes
+        return None if self._closed else (len(self._data), self._size_bytes)
 
     def get(self, key: bytes) -> bytes | None:
         self._check_open()

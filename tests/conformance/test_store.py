@@ -127,6 +127,20 @@ def test_a_wiped_store_is_as_new_and_open(store: Store) -> None:
     assert store.get(b"bob") == b"2"
 
 
+def test_it_tells_about_how_much_it_holds_and_nothing_once_it_is_closed(store: Store) -> None:
+    empty = store.estimate()
+    assert empty is not None
+    store.apply({b"%04d" % at: b"x" * 100 for at in range(1000)}, 1000)
+    store.apply({b"%04d" % at: b"y" * 100 for at in range(1000)}, 2000)
+    store.apply({b"0000": None}, 2001)
+    full = store.estimate()
+    assert full is not None
+    assert 900 <= full[0] <= 2100, "RocksDB counts what is overwritten until it is compacted"
+    assert full[1] - empty[1] >= 100_000
+    store.close()
+    assert store.estimate() is None
+
+
 def test_what_is_frozen_stays_as_it_was_while_the_store_goes_on(store: Store) -> None:
     store.apply({b"ann": b"1", b"bob": b"2"}, 7)
     with store.frozen() as frozen:

@@ -97,6 +97,7 @@ class Look:
         counts = {rig.job.source: 8}
         self.watch = LagWatch(config, been, counts, tables={})
         self.sampler = Sampler(watched, self.watch, parts, interval=EVERY, loop=asyncio.get_running_loop())
+        self.sampler.on_assigned(worker.engine.assignment())
         self.sampler.start()
         self.told: dict[Partition, list[Verdict]] = {}
         """Every verdict that `until` met, in order."""

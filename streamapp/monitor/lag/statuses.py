@@ -176,7 +176,8 @@ def cliff(
 ) -> Found | None:
     """What happened explains the lag, and it will go: a restore that moves, or an outage that is made up for."""
     rises = [rise for event in events if (rise := _rise(series, event, config, c_max, now)) is not None]
-    rise = max(rises, key=lambda each: each.rose, default=None)
+    # The last outage: an earlier event, made up for since, would have risen as much. Of one outage the deploy says most.
+    rise = max(rises, key=lambda each: (each.begin, each.event.change is Change.DEPLOYED, each.rose), default=None)
     restoring = limits.restore is not None and limits.restore.moving
     if rise is None and not restoring:
         return None

@@ -49,7 +49,7 @@ async def test_a_slower_version_is_named_with_what_it_does_less(rig: EngineRig) 
         await again.start()
         await again.ready(1)
         start = since + (time.time() - since) * STRETCH
-        past = Past(version="1.5", worker="w1", previous_version="1.4", starts=(since, start))
+        past = Past(version="1.5", worker="w1", previous_version="1.4", starts=(since - 7200, start))
         look = Look(rig, again, STRETCH, since=since, past=past)
         cliff = await look.until_status(partition, Status.CLIFF)
         assert cliff.cause is Cause.OUTAGE

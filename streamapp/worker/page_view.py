@@ -11,7 +11,7 @@ from faust import web
 from streamapp.monitor.page.document import render
 from streamapp.monitor.page.shown import RANGES, Shown
 from streamapp.monitor.status import STATUS_PATH
-from streamapp.worker.gate import HEADERS, page_headers
+from streamapp.worker.gate import page_headers
 
 HISTORIES: Final = ("30m", "24h")
 
@@ -55,12 +55,8 @@ class StatusJson(web.View):
         app: Any = self.app
         history = request.query.get("history")
         if history is not None and history not in HISTORIES:
-            return self.json(
-                {"error": f"history={history}: must be one of {', '.join(HISTORIES)}"}, status=400, headers=dict(HEADERS)
-            )
-        return self.bytes(
-            msgspec.json.encode(app.status(history=history)), content_type="application/json", headers=dict(HEADERS)
-        )
+            return self.json({"error": f"history={history}: must be one of {', '.join(HISTORIES)}"}, status=400)
+        return self.bytes(msgspec.json.encode(app.status(history=history)), content_type="application/json")
 
 
 __all__ = ["HISTORIES", "Page", "StatusJson"]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import msgspec
 from aiohttp.web import AppRunner, TCPSite
 
 from streamapp import StreamApp
@@ -24,6 +25,9 @@ class Shop(StreamApp):
     def status(self, history: str | None = None) -> StatusDocument:
         self.asked.append(history)
         return self.shown
+
+    async def status_json(self, *, history: str | None = None, own_only: bool = False) -> bytes:
+        return msgspec.json.encode(self.status(history))
 
 
 def shop(shown: StatusDocument | None = None, **options: Any) -> Shop:

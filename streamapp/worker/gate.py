@@ -31,6 +31,9 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 """Of everything that is ours: nothing of it is to be kept, framed, or read by another site."""
 
+FOLDERS: Final = ("/streamapp/", "/table/")
+"""Where all is ours, whichever module serves it."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -76,14 +79,14 @@ class Gate:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             if self.sessions is None or request.path in OPEN:
-                return await handler(request)
+                return _unkept(request, await handler(request))
             if request.path == LOGIN_PATH and request.method == "POST":
                 return await self._login(request, self.sessions)
             if request.path == LOGOUT_PATH and request.method == "POST":
                 return self._logout()
             if self._session(request) is None and not self.sessions.is_bearer(request.headers.get("Authorization")):
                 return self._refused(request)
-            return await handler(request)
+            return _unkept(request, await handler(request))
 
         return guard
 
@@ -122,6 +125,14 @@ class Gate:
             return _page(login_page(local_path(request.path_qs), failed=False))
         told = {"error": "web_token is set: send it as Authorization: Bearer …"}
         return web.json_response(told, status=401, headers={**HEADERS, "WWW-Authenticate": "Bearer"})
+
+
+def _unkept(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+    """Return an answer with the headers of what is ours; a user's pages have their own."""
+    if (request.path == "/" or request.path in OPEN or request.path.startswith(FOLDERS)) and not answer.prepared:
+        for name, value in HEADERS.items():
+            answer.headers.setdefault(name, value)
+    return answer
 
 
 def local_path(path: str) -> str:

@@ -7,15 +7,13 @@ from typing import Any
 import msgspec
 from faust import web
 
-from streamapp.worker.gate import HEADERS
-
 
 class _Shown(web.View):
     """Answers with JSON where values are shown, else as if it were not there."""
 
     def told(self, value: object, status: int = 200) -> web.Response:
         encoded = msgspec.json.encode(value, enc_hook=str)
-        return self.bytes(encoded, content_type="application/json", status=status, headers=dict(HEADERS))
+        return self.bytes(encoded, content_type="application/json", status=status)
 
     def refused(self) -> web.Response | None:
         app: Any = self.app

@@ -5,6 +5,7 @@ Text and marks keep their size on every screen: only the curves are stretched.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -143,7 +144,7 @@ def _plot(plot: Plot, history: Sequence[Point], now: float, seconds: float, mark
 
 def _cone(last: Known, slope: Bounds | None, end: float) -> list[Known]:
     """Return its corners: now, then high and low at the end."""
-    if slope is None or last.value is None:
+    if slope is None or last.value is None or not all(map(math.isfinite, (slope.estimate, slope.low, slope.high))):
         return []
     ahead = end - last.at
     return [last, *(Known(end, max(0.0, last.value + each * ahead)) for each in (slope.high, slope.low))]

@@ -1,6 +1,6 @@
 """Numbers as people read them. `page.js` writes the same ones: each function has its twin there.
 
-None is `-`. Halves are rounded up, as JavaScript does.
+None is `-`, and so is what has no end: JSON has null there. Halves are rounded up, as JavaScript does.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def nearest(value: float) -> int:
 
 
 def count(value: float | None) -> str:
-    return NOTHING if value is None else f"{nearest(value):,}"
+    return NOTHING if value is None or not math.isfinite(value) else f"{nearest(value):,}"
 
 
 def duration(value: float | None) -> str:
     """Return seconds as 5d22h, 2h19m, 12m30s or 4s."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return NOTHING
     left = max(0, nearest(value))
     for at, (unit, size) in enumerate(_UNITS):
@@ -40,7 +40,7 @@ def duration(value: float | None) -> str:
 
 def latency(value: float | None) -> str:
     """Return seconds where milliseconds matter."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return NOTHING
     if value < 1:
         return f"{nearest(value * 1000)}ms"
@@ -48,11 +48,13 @@ def latency(value: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    return NOTHING if value is None else f"{number(value)}/s"
+    return NOTHING if value is None or not math.isfinite(value) else f"{number(value)}/s"
 
 
-def number(value: float) -> str:
+def number(value: float | None) -> str:
     """Return a figure with as many digits as matter."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
     size = abs(value)
     told = f"{nearest(size):,}" if size >= 10 else tenth(size)
     return f"{MINUS}{told}" if value < 0 and told != "0" else told
@@ -63,11 +65,11 @@ def tenth(value: float) -> str:
 
 
 def share(value: float | None) -> str:
-    return NOTHING if value is None else f"{nearest(value * 100)} %"
+    return NOTHING if value is None or not math.isfinite(value) else f"{nearest(value * 100)} %"
 
 
 def size(value: float | None) -> str:
-    if value is None:
+    if value is None or not math.isfinite(value):
         return NOTHING
     left, unit = float(value), 0
     while left >= 1024 and unit < len(_SIZES) - 1:
@@ -76,13 +78,13 @@ def size(value: float | None) -> str:
 
 
 def moment(value: float | None) -> str:
-    if value is None:
+    if value is None or not math.isfinite(value):
         return NOTHING
     return f"{datetime.fromtimestamp(math.floor(value), UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def ago(value: float | None, now: float) -> str:
-    return NOTHING if value is None else f"{duration(now - value)} ago"
+    return NOTHING if value is None or not math.isfinite(value) else f"{duration(now - value)} ago"
 
 
 __all__ = ["NOTHING", "ago", "count", "duration", "latency", "moment", "nearest", "number", "rate", "share", "size", "tenth"]

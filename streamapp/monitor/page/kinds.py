@@ -108,14 +108,14 @@ def _drain(value: Any, row: Row, now: float) -> Cell:
     return Cell([figures.duration(value["estimate"]), _between(value, figures.duration)])
 
 
-def _between(bounds: Row, write: Callable[[float], str]) -> Child:
+def _between(bounds: Row, write: Callable[[float | None], str]) -> Child:
     low, high = write(bounds["low"]), write(bounds["high"])
     return None if low == high else tag("small", f" ({low}…{high})")
 
 
 def _signed(value: float) -> str:
     told = figures.number(value)
-    return f"+{told}" if value > 0 and told != "0" else told
+    return f"+{told}" if value > 0 and told not in ("0", figures.NOTHING) else told
 
 
 def _table(value: Any, row: Row, now: float) -> Cell:

@@ -13,10 +13,10 @@ const nearest = (value) => Math.floor(value + 0.5);
 const grouped = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 const known = (write) => (value) => (value === null || value === undefined ? NOTHING : write(value));
 const tenth = (value) => (nearest(value * 10) / 10).toFixed(1).replace(/\.0$/, "");
-const number = (value) => {
+const number = known((value) => {
   const size = Math.abs(value), told = size >= 10 ? grouped(nearest(size)) : tenth(size);
   return value < 0 && told !== "0" ? MINUS + told : told;
-};
+});
 const count = known((value) => (value < 0 ? "-" : "") + grouped(Math.abs(nearest(value))));
 const duration = known((value) => {
   let left = Math.max(0, nearest(value));

@@ -141,14 +141,16 @@ def test_what_a_clean_revoke_forgot_stays_forgotten_when_the_partition_comes_bac
     assert without_own(released, 10, ME, (10, Count(2, 1, 11))) == Count(0, 1, 11)
 
 
-@pytest.mark.parametrize(("tried", "enough"), [(BEFORE, TRIES), ("", TRIES), (OTHER, TRIES + UNSURE)])
+@pytest.mark.parametrize(
+    ("tried", "enough"), [(BEFORE, TRIES), ("", TRIES), (OTHER, TRIES + UNSURE)], ids=["its own", "unknown", "another"]
+)
 def test_a_record_that_another_worker_tried_last_is_given_more_tries_as_that_one_may_be_alive(tried: str, enough: int) -> None:
     found = [Count(4, tries, 11, by=tried, tried=tried) for tries in range(enough + 1)]
     culprits = [Life(10, each, has_records=True, isolate_after=3, me=ME).culprit for each in found]
     assert culprits == [None] * enough + [11]
 
 
-@pytest.mark.parametrize(("by", "enough"), [(BEFORE, 2), ("", 2), (OTHER, 2 + UNSURE)])
+@pytest.mark.parametrize(("by", "enough"), [(BEFORE, 2), ("", 2), (OTHER, 2 + UNSURE)], ids=["its own", "unknown", "another"])
 def test_a_partition_that_another_worker_began_last_is_a_suspect_later_as_that_one_may_be_alive(by: str, enough: int) -> None:
     lives = [Life(10, Count(starts, by=by), has_records=True, isolate_after=3, me=ME) for starts in range(enough + 1)]
     assert [each.is_suspect for each in lives] == [False] * enough + [True]

@@ -81,7 +81,8 @@ async def test_the_document_is_what_the_app_tells(client: aiohttp.ClientSession)
 
 async def test_what_is_served_is_neither_kept_nor_framed_nor_guessed(client: aiohttp.ClientSession) -> None:
     async with serving(shop(web_token=TOKEN)) as url:
-        for path, headers in (("/", SIGNED), ("/streamapp/status.json", SIGNED), ("/", {}), ("/", BROWSER)):
+        signed = ("/", "/streamapp/status.json", "/streamapp/tables", "/streamapp/dead-letters/discard", "/table/")
+        for path, headers in (*((path, SIGNED) for path in signed), ("/", {}), ("/", BROWSER), ("/livez", {})):
             async with client.get(url + path, headers=headers) as told:
                 assert told.headers["Cache-Control"] == "no-store"
                 assert told.headers["X-Content-Type-Options"] == "nosniff"

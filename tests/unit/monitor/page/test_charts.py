@@ -72,6 +72,10 @@ def test_the_cone_opens_from_now_to_its_bounds_and_is_absent_without_a_trend() -
     assert [int(each) for each in re.findall(r"\d+", cone)][3::2] == [200, 200], "nothing falls below zero"
 
 
+def test_a_trend_without_bounds_draws_no_cone() -> None:
+    assert "class=cone" not in charted(growth=Bounds(estimate=1.0, low=0.0, high=float("inf")))
+
+
 def test_retention_is_a_line_where_it_is_near_and_a_word_where_it_is_far() -> None:
     near, far = charted(retention=1_000.0), charted(retention=86_400.0)
     assert "class=ceiling " in near and "retention 16m40s" in near and "↑" not in near

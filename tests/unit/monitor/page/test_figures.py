@@ -52,6 +52,7 @@ def test_a_figure_is_written_so(write: Callable[[float | None], str], value: flo
         ("growth", {"f": {"estimate": 20.0, "low": 16.1, "high": 23.9}}, "+20/s<small> (16…24)</small>"),
         ("growth", {"f": {"estimate": -40.0, "low": -48.0, "high": -32.0}}, "\u221240/s<small> (\u221248…\u221232)</small>"),
         ("growth", {"f": {"estimate": 0.0, "low": 0.0, "high": 0.0}}, "0/s"),
+        ("growth", {"f": {"estimate": float("inf"), "low": 1.0, "high": float("inf")}}, "-/s<small> (1…-)</small>"),
         ("drain", {"f": {"estimate": 2250.0, "low": 1875.0, "high": 2812.5}}, "37m30s<small> (31m15s…46m53s)</small>"),
         ("loss", {"f": None, "loss_never": True, "loss_by": None}, "never"),
         ("loss", {"f": None, "loss_never": False, "loss_by": None}, "-"),
@@ -72,6 +73,14 @@ def test_a_cell_shows_what_is_known_and_no_more(kind: str, row: dict[str, object
 )
 def test_a_dead_letters_id_is_shown_as_the_commands_take_it(told: str, taken: str) -> None:
     assert place(told) == taken
+
+
+@pytest.mark.parametrize(
+    "write",
+    [figures.duration, figures.latency, figures.count, figures.rate, figures.number, figures.share, figures.size, figures.moment],
+)
+def test_what_has_no_end_is_not_known(write: Callable[[float | None], str]) -> None:
+    assert [write(value) for value in (None, float("inf"), float("nan"))] == ["-", "-", "-"]
 
 
 def test_a_status_is_a_word() -> None:

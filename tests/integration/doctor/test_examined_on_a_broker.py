@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from streamapp.broker.distribution import find_kafka
+from streamapp.broker.java import find_java
 from streamapp.doctor.check import examine
 from streamapp.doctor.facts import HOUR, Facts, told
 from streamapp.monitor.finding import Finding, Level
 from streamapp.records import Partition
+from tests.support.broker import SharedBroker
 from tests.support.doctor_cases import CHECKS
 from tests.support.doctor_world import HOT, Clinic, a_sound_app, an_ill_app
 
@@ -92,6 +98,21 @@ def test_the_cluster_tells_its_release_its_clock_and_what_may_be_done(ill: tuple
     assert abs(facts.clock) < 5
     assert told(facts.rights).may_write == {clinic.dlq: True}
     assert 0 < told(facts.ages)[Partition(clinic.source, 1)] < HOUR
+
+
+def test_kafkas_own_tool_takes_the_fix_as_it_stands_and_the_finding_is_gone(
+    ill: tuple[Clinic, Facts, list[Finding]], broker: SharedBroker
+) -> None:
+    if broker.node is None:
+        pytest.skip("the tool comes with the broker that tests start")
+    clinic, _, found = ill
+    tool, *options = shlex.split(said(found, "T04").fix)
+    assert tool == "kafka-configs.sh"
+    java, kafka = find_java(os.environ), find_kafka(os.environ, lambda *_: None)
+    command = (str(java.executable), "-XX:TieredStopAtLevel=1", "-cp", kafka.class_path, "kafka.admin.ConfigCommand", *options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [each.id for each in clinic.examined()[1] if each.id == "T04"] == []
 
 
 def test_a_sound_app_is_told_only_of_its_one_broker_and_its_worker_too_many(bootstrap: str) -> None:

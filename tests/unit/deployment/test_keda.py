@@ -157,8 +157,7 @@ def test_the_two_replace_one_another_since_a_stateful_set_takes_one_only() -> No
 # --- the query
 
 NEEDED: Final = 'streamapp_consumer_workers_needed{group="order-processor", instance="%s"}'
-STATUS: Final = 'streamapp_consumer_status{group="order-processor", topic="orders", partition="3", status="CLIFF"}'
-UP: Final = 'up{job="streamapp-order-processor", instance="%s"}'
+STATUS: Final = 'streamapp_consumer_status{group="order-processor", topic="orders", partition="3", status="%s", instance="%s"}'
 
 
 def query() -> str:
@@ -170,10 +169,23 @@ def query() -> str:
 @pytest.mark.parametrize(
     ("series", "workers"),
     [
-        pytest.param({NEEDED % "w-0": "2x30", NEEDED % "w-1": "3x30", STATUS: "0x30", UP % "w-0": "1x30"}, 5, id="as many as are needed"),
-        pytest.param({NEEDED % "w-0": "7x30", STATUS: "1x30", UP % "w-0": "1x30", UP % "w-1": "1x30"}, 2, id="in a cliff as many as there are"),
-        pytest.param({NEEDED % "w-0": "7x30", STATUS: "1x30", UP % "w-0": "1x30", UP % "w-1": "1x22 0x8"}, 2, id="in a cliff also the one that is down"),
-        pytest.param({UP % "w-0": "1x30"}, 1, id="without a figure as many as there are"),
+        pytest.param(
+            {NEEDED % "w-0": "2x30", NEEDED % "w-1": "3x30", STATUS % ("CLIFF", "w-0"): "0x30", STATUS % ("OK", "w-1"): "1x30"}, 5,
+            id="as many as are needed",
+        ),
+        pytest.param(
+            {NEEDED % "w-0": "7x30", STATUS % ("CLIFF", "w-0"): "1x30", STATUS % ("OK", "w-1"): "1x30"}, 2,
+            id="in a cliff as many as there are",
+        ),
+        pytest.param(
+            {NEEDED % "w-0": "7x30", STATUS % ("CLIFF", "w-0"): "1x30", STATUS % ("OK", "w-1"): "1x22 stale"}, 2,
+            id="in a cliff also the one that is down",
+        ),
+        pytest.param(
+            {NEEDED % "w-0": "7x30", STATUS % ("CLIFF", "w-0"): "1x30", STATUS % ("OK", "ip-1"): "1x22 stale", STATUS % ("OK", "ip-2"): "_x24 1x6"}, 2,
+            id="in a cliff a pod that came back under another address once",
+        ),
+        pytest.param({STATUS % ("OK", "w-0"): "1x30"}, 1, id="without a figure as many as there are"),
     ],
 )  # fmt: skip
 def test_the_query_asks_for(tmp_path: Path, series: dict[str, str], workers: int) -> None:

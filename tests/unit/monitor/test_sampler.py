@@ -22,6 +22,7 @@ from streamapp.pipeline.facts import EngineFacts
 from streamapp.ports import LogEnds
 from streamapp.records import Partition
 from tests.support.lag_world import CONFIG, ORDERS, facts, lane
+from tests.support.topics import wait_until
 
 SOON = 10.0
 PAST = Past(version="1.5", worker="w-1")
@@ -55,10 +56,12 @@ class Logs:
         self.silent = threading.Event()
         self.asked_on: set[str] = set()
         self.is_closed = False
+        self.calls = 0
         self.starts_asked = 0
 
     def ends(self, partitions: Sequence[Partition], deadline: Deadline) -> dict[Partition, LogEnds]:
         self.asked_on.add(threading.current_thread().name)
+        self.calls += 1
         if self.silent.is_set():
             threading.Event().wait(deadline.slice(0.2))
             return {}
@@ -151,9 +154,13 @@ async def test_a_silent_broker_gives_unknown_ends_and_the_status_says_so_and_the
 async def test_a_loop_that_is_busy_is_waited_for_and_a_stop_ends_that_wait() -> None:
     async with sampling() as world:
         await world.sampled()
-        began = time.monotonic()
-        world.sampler.stop()  # on the loop: it cannot answer meanwhile
-        assert time.monotonic() - began < 1.9, "the thread's own wait was cut, not the join"
+        asked = world.logs.calls
+        # On the loop, which answers nobody meanwhile: behind the ends come the facts.
+        wait_until(lambda: world.logs.calls > asked, why=lambda: "the broker was not asked", every=0.001)
+        world.sampler.stop()
+        thread = world.sampler._thread
+        assert thread is not None
+        assert not thread.is_alive(), "it waits for the loop"
     assert world.logs.is_closed
     assert world.asks.is_stopped
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import pytest
 from confluent_kafka import Producer
 
 from streamapp.broker import Broker
@@ -72,6 +73,7 @@ class Watching:
         self._thread.join(20)
 
 
+@pytest.mark.timeout(300)  # a broker of its own that comes back, and a loop blocked for 13 s
 def test_livez_of_a_worker(new_broker: Callable[..., Broker], tmp_path: Path) -> None:
     node = new_broker(properties=QUICK_RETURN)
     with WordApp(node.address, tmp_path / "words") as app:

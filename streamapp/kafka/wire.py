@@ -21,7 +21,7 @@ from streamapp.settings import BrokerSettings, variable
 
 SASL_HANDSHAKE, SASL_AUTHENTICATE = 17, 36
 LARGEST_ANSWER_BYTES: Final = 64 * 1024 * 1024
-_CLIENT: Final = b"streamapp-verify"
+_CLIENT: Final = b"streamapp"
 _SCRAM: Final = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 
 Address = tuple[str, int]

@@ -368,9 +368,10 @@ class Gatherer:
         if not urls:
             raise _Unreadable("no worker is known: STREAMAPP_WEB_PORT is 0, and neither --from nor STREAMAPP_WEB_PEERS names one")
         heard, silent = ask(urls, self._settings, self._timeout)
-        self._silent = tuple(f"{url}: {why}" for url, why in sorted(silent.items()))
+        reasons = tuple(f"{url}: {why}" for url, why in sorted(silent.items()))
         if not heard:
-            raise _Unreadable("no worker answers: " + "; ".join(self._silent))
+            raise _Unreadable("no worker answers: " + "; ".join(reasons))
+        self._silent = reasons
         return tuple(heard)
 
 

@@ -92,7 +92,7 @@ def g04_new_id_at_each_start(facts: Facts) -> Iterator[Finding]:
 
 
 def _new_workers(facts: Facts) -> Iterator[str]:
-    heard = _telling(facts) if _told_by_workers(facts) else []
+    heard = _those_that_tell(facts)
     news = [each.document.worker.worker for each, more in heard if more.new_worker_id]
     directory = told(facts.directory)
     if directory.is_new and directory.worker_id is not None:
@@ -139,7 +139,7 @@ def g06_session_and_restarts(facts: Facts) -> Iterator[Finding]:
             "G06", "STREAMAPP_SESSION_TIMEOUT", f"session_timeout {span(group.session_timeout)} is above 5m00s",
             "so long are the partitions of a worker unowned that does not come back", "set STREAMAPP_SESSION_TIMEOUT=300",
         )  # fmt: skip
-    measured = {each.document.worker.worker: more.restarts for each, more in _telling(facts)} if _told_by_workers(facts) else {}
+    measured = {each.document.worker.worker: more.restarts for each, more in _those_that_tell(facts)}
     directory = told(facts.directory)
     if not measured and not directory.exists:
         raise CouldNotCheck(f"there is no data directory {directory.path} here, and no worker tells how long its restarts took")
@@ -321,13 +321,16 @@ def g11_empty_group(facts: Facts) -> Iterator[Finding]:
 # --- what they share
 
 
-def _told_by_workers(facts: Facts) -> bool:
-    return isinstance(facts.workers, Sequence)
+def _those_that_tell(facts: Facts) -> list[tuple[Heard, DoctorFacts]]:
+    """Return the workers that tell what only they know; there need be none."""
+    heard = facts.workers if isinstance(facts.workers, Sequence) else ()
+    return [(each, each.document.doctor) for each in heard if each.document.doctor is not None]
 
 
 def _telling(facts: Facts) -> list[tuple[Heard, DoctorFacts]]:
     """Return the workers that tell what only they know. Raises CouldNotCheck: none does."""
-    found = [(each, each.document.doctor) for each in told(facts.workers) if each.document.doctor is not None]
+    told(facts.workers)
+    found = _those_that_tell(facts)
     if not found:
         raise CouldNotCheck("the workers that answer are of a version that does not tell")
     return found

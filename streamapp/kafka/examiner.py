@@ -65,6 +65,15 @@ class GroupSeen:
     members: tuple[MemberSeen, ...]
 
 
+class _Refused(BrokerUnreachable):
+    """The broker answered, and not with what was asked for."""
+
+    def __init__(self, message: str, code: int, told: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.told = told
+
+
 class Examiner:
     """One thread. `close` it. Calls raise BrokerUnreachable: no answer in time, and NotAllowed: this user lacks a right."""
 
@@ -149,9 +158,8 @@ class Examiner:
             )
         except NotAllowed as refused:
             return str(refused)
-        except KafkaException as failure:
-            error = error_of(failure)
-            return str(failure) if error is None else f"{error.name()}: {error.str()}"
+        except _Refused as refused:
+            return refused.told
         return None
 
     # --- the group
@@ -187,12 +195,11 @@ class Examiner:
             told = self._answer(
                 self._client.describe_consumer_groups([group], request_timeout=self._timeout)[group], f"group {group}"
             )
-        except KafkaException as failure:
-            error = error_of(failure)
+        except _Refused as refused:
             # From Kafka 4 on, a group that nobody has joined for long is an error; unknown is an answer here.
-            if error is not None and error.code() == KafkaError.GROUP_ID_NOT_FOUND:
+            if refused.code == KafkaError.GROUP_ID_NOT_FOUND:
                 return GroupSeen("dead", "", ())
-            raise self._translated(failure, f"group {group}") from failure
+            raise
         members = tuple(
             MemberSeen(
                 member.member_id,
@@ -262,9 +269,14 @@ class Examiner:
             raise BrokerUnreachable(f"{self._settings.broker.broker}: {what}: no answer in time") from failure
         except KafkaException as failure:
             error = error_of(failure)
-            if error is not None and error.code() in (*_REFUSED, KafkaError._TRANSPORT, KafkaError._TIMED_OUT):
-                raise self._translated(failure, what) from failure
-            raise
+            translated = self._translated(failure, what)
+            if (
+                error is None
+                or isinstance(translated, NotAllowed)
+                or error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
+            ):
+                raise translated from failure
+            raise _Refused(str(translated), error.code(), f"{error.name()}: {error.str()}") from failure
 
     def _translated(self, failure: KafkaException, what: str) -> NotAllowed | BrokerUnreachable:
         error = error_of(failure)

@@ -13,11 +13,14 @@ from streamapp.broker.distribution import find_kafka
 from streamapp.broker.java import find_java
 from streamapp.doctor.check import examine
 from streamapp.doctor.facts import HOUR, Facts, told
+from streamapp.errors import BrokerUnreachable
+from streamapp.kafka.examiner import Examiner
 from streamapp.monitor.finding import Finding, Level
 from streamapp.records import Partition
 from tests.support.broker import SharedBroker
 from tests.support.doctor_cases import CHECKS
 from tests.support.doctor_world import HOT, Clinic, a_sound_app, an_ill_app
+from tests.support.topics import PATIENCE, partitions_of
 
 NEEDS_WORKERS = {"G05", "G08", "G09", "G10"}
 """What only live workers tell, and here is none with a web port."""
@@ -98,6 +101,22 @@ def test_the_cluster_tells_its_release_its_clock_and_what_may_be_done(ill: tuple
     assert abs(facts.clock) < 5
     assert told(facts.rights).may_write == {clinic.dlq: True}
     assert 0 < told(facts.ages)[Partition(clinic.source, 1)] < HOUR
+
+
+def test_whether_a_topic_could_be_created_is_found_out_without_creating_it(
+    ill: tuple[Clinic, Facts, list[Finding]], bootstrap: str
+) -> None:
+    clinic, _, _ = ill
+    examiner = Examiner(clinic.app.settings, PATIENCE)
+    name = f"{clinic.id}-never"
+    try:
+        assert examiner.why_not_created(name, 2, {}) is None
+        assert "INVALID_CONFIG" in (examiner.why_not_created(name, 2, {"cleanup.policy": "sometimes"}) or "")
+        with pytest.raises(BrokerUnreachable, match=name):
+            examiner.may_write([name])
+    finally:
+        examiner.close()
+    assert partitions_of(bootstrap, [name]) == {name: 0}
 
 
 def test_kafkas_own_tool_takes_the_fix_as_it_stands_and_the_finding_is_gone(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamapp.doctor.catalogue import CATALOGUE
 from streamapp.doctor.check import examine
-from streamapp.doctor.facts import NOT_ASKED, Facts, Unread
+from streamapp.doctor.facts import NOT_ASKED, Directory, Facts, Unread
 from streamapp.monitor.finding import Finding, Level
 from tests.support.doctor_cases import CASES, CHECKS, Case, held
-from tests.support.doctor_facts import SEEN, TOTALS, an_app, configs, healthy
+from tests.support.doctor_facts import SEEN, TOTALS, a_worker, an_app, configs, healthy
 
 
 def found(case: Case) -> list[Finding]:
@@ -93,3 +95,11 @@ def test_an_open_transaction_whose_age_is_not_told_is_no_pass() -> None:
     (said,) = examine(CHECKS["X01"], healthy(transactions=(held(age=None, timeout=None),)))
     assert said.level is Level.UNCHECKED
     assert "look again in 40s" in said.line
+
+
+@pytest.mark.parametrize(("id_", "workers"), [("G06", Unread("none answers")), ("G06", "older"), ("G04", "older")])
+def test_the_directory_here_tells_where_workers_do_not(id_: str, workers: Any) -> None:
+    older = replace(a_worker(), document=msgspec.structs.replace(a_worker().document, doctor=None))
+    here = Directory(Path("/data"), exists=True, worker_id="w-0", is_new=True, restarts=(48.0,))
+    said = examine(CHECKS[id_], healthy(workers=(older,) if workers == "older" else workers, directory=here))
+    assert [each.level for each in said] == [Level.WARNING]

@@ -99,6 +99,7 @@ class Snapshot:
             blocked_keys=len(held),
             held_records=sum(held),
             suspect=lane.life is not None and lane.life.is_suspect,
+            lost=sum(lane.lost.values()),
         )
 
     def _first_of_units(self, lane: Lane) -> RawRecord | None:

@@ -17,6 +17,7 @@ DOCUMENTS: Final = (
     "CONTRIBUTING.md",
     "docs/external-writes.md",
     "docs/dead-letters.md",
+    "docs/operations.md",
 )
 
 _FENCE = re.compile(r"^```(?P<language>\w*)(?: (?P<name>\S+))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -73,7 +73,7 @@ async def test_an_attempt_that_failed_says_nothing_the_one_that_succeeds_does() 
 
 
 async def test_a_unit_that_is_dropped_takes_the_row_with_it() -> None:
-    async with running(agent(each(copy))) as bench:
+    async with running(agent(each(copy)), isolate_after=0) as bench:  # else the fault may hit the unit that counts the start
         bench.broker.fail("send_offsets", CommitRefused())
         bench.broker.feed("in", 0, b"x", headers=replayed(ID))
         await bench.caught_up()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from streamapp.kafka.versions import library_version
+from streamapp.monitor.config_rows import config_rows
 from streamapp.monitor.documents import Known, document, with_history
 from streamapp.monitor.lag.inputs import Config
-from streamapp.monitor.recommendations import config_rows
 from streamapp.monitor.status import DlqPartition, StatusDocument, WorkerStatus
 from streamapp.monitor.watch import Around
 from streamapp.settings import Settings
@@ -105,6 +105,8 @@ class Reporter:
                 else lambda where: sampler.history(where, of_a_day=history == "24h"),
             )
         )
+        batch_size = settings.producer.producer_batch_size
+        mine = msgspec.structs.replace(mine, doctor=app.doctor_notes.facts(facts, batch_size=batch_size))
         if own_only or self.peers is None or not self.peers.any:
             return mine
         return with_peers(mine, self.peers, self._counts(), lag_config(settings), around.workers)

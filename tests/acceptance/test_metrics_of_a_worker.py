@@ -47,7 +47,9 @@ def test_two_workers_tell_what_is_theirs(word_app: WordApp) -> None:
         lambda: figures("consumer_committed_offset") == committed and figures("consumer_lag_records") == {"0": 0.0, "1": 0.0},
         deadline=60,
         every=0.3,
-        why=lambda: f"{committed} {figures('consumer_committed_offset')} {figures('consumer_lag_records')}\n{word_app.workers.tails()}",
+        why=lambda: (
+            f"{committed} {figures('consumer_committed_offset')} {figures('consumer_lag_records')}\n{word_app.workers.tails()}"
+        ),
     )
     whole = [scraped(worker) for worker in started]
     assert sum(each["records_processed_total", frozenset({("agent", "words.number")})] for each in whole) == len(words), [

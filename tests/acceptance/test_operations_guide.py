@@ -54,7 +54,6 @@ def verb_of(command: str) -> str:
     return words[1]
 
 
-
 def test_every_verb_of_the_guide_is_there() -> None:
     assert {verb_of(command) for command in commands()} - set(main.commands) == set()
     assert len(commands()) > 18

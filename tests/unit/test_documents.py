@@ -78,7 +78,8 @@ def test_every_streamapp_command_exists(document: str) -> None:
             continue
         command: click.Command | None = main
         for word in typed[1].split():
-            assert isinstance(command, click.Group), line
+            if not isinstance(command, click.Group):
+                break  # its arguments
             command = command.commands.get(word)
             assert command is not None, line
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from streamapp.monitor.config_rows import config_rows
 from streamapp.monitor.documents import Known, document, group_of, unowned, worst_first
 from streamapp.monitor.finding import Finding, Level
 from streamapp.monitor.lag.inputs import Sample
-from streamapp.monitor.recommendations import config_rows
 from streamapp.monitor.status import StatusDocument, WorkerStatus
 from streamapp.monitor.watch import Around, LagWatch, Past, TopicLimits, View
 from streamapp.pipeline.facts import Distribution, InHand, Standstill, TableFacts

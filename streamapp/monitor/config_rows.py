@@ -35,4 +35,4 @@ def _shown(value: object) -> str:
     return str(value)  # a Secret shows itself as ***
 
 
-__all__ = ["RECOMMENDED", "config_rows"]
+__all__ = ["config_rows"]

@@ -205,7 +205,7 @@ class _Desk:
         web = self._settings.web
         token = None if web.web_token is None else web.web_token.reveal()
         if self._url is not None:
-            return [self._told.ask(self._url, self._timeout, token=token)]
+            return [self._told.ask_one_of(self._settings.identity.app_id, self._url, self._timeout, token=token)]
         here = [f"http://127.0.0.1:{web.web_port}"] if web.web_port else []
         silent = importlib.import_module("streamapp.verify.workers").WorkerSilent
         found = []

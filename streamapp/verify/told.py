@@ -35,6 +35,14 @@ class Told:
     last_commit: float | None
 
 
+def ask_one_of(app_id: str, url: str, timeout: float, *, token: str | None = None) -> StatusDocument:
+    """As `ask`. Raises SettingInvalid, too, where a worker of another app answers."""
+    document = ask(url, timeout, token=token)
+    if document.app_id != app_id:
+        raise SettingInvalid(f"--from {url}: this is a worker of the app {document.app_id}, not of {app_id}")
+    return document
+
+
 def ask(url: str, timeout: float, *, token: str | None = None) -> StatusDocument:
     """Return the document of the worker at `url`, with its history. Raises WorkerSilent; SettingInvalid: no URL."""
     if not re.fullmatch(r"https?://[!-~]+", url):
@@ -124,4 +132,4 @@ def _restore(document: StatusDocument, status: PartitionStatus) -> RestoreShown 
     )
 
 
-__all__ = ["Told", "ask", "told_by"]
+__all__ = ["Told", "ask", "ask_one_of", "told_by"]

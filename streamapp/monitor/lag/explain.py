@@ -14,6 +14,9 @@ DAY: Final = 86_400.0
 STALE: Final = 300.0
 """Seconds of age from which on a level partition is called behind all the same."""
 
+FULL: Final = 0.8
+"""Utilisation from which on little is left to make up for an outage: one of a minute costs four."""
+
 _LIMITS: Final[Mapping[Cause | None, str]] = {
     Cause.TIME: "retention.ms",
     Cause.SIZE: "retention.bytes",
@@ -149,10 +152,14 @@ def _falling_behind(verdict: Verdict) -> str:
 
 
 def _catching_up(verdict: Verdict) -> str:
-    return ", ".join([f"drained in {spread(verdict.drain)}", f"{growth(verdict.growth)}", *_standing(verdict)])
+    return ", ".join([f"drained in {spread(verdict.drain)}", growth(verdict.growth), *_standing(verdict)])
 
 
 def _ok(verdict: Verdict) -> str:
+    return ", ".join([_level(verdict), *_nearly_full(verdict)])
+
+
+def _level(verdict: Verdict) -> str:
     if verdict.lag == 0:
         behind = f", {count(verdict.blocked, 'record')} behind an open transaction" if verdict.blocked else ""
         return f"nothing unread{behind}"
@@ -177,9 +184,19 @@ _SENTENCES: Final[Mapping[Status, Callable[[Verdict], str]]] = {
 }
 
 
+def _nearly_full(verdict: Verdict) -> list[str]:
+    """Return the warning of a partition that has little room to make up for an outage."""
+    used = verdict.utilization
+    if used is None or used <= FULL:
+        return []
+    if used >= 1:
+        return [f"utilisation {share(used)}: an outage would never be made up for"]
+    return [f"utilisation {share(used)}: an outage of 1 min costs {duration(60 * used / (1 - used))}"]
+
+
 def _standing(verdict: Verdict) -> list[str]:
     """Return how much is unread, and how old it is."""
-    if verdict.lag is None:
+    if not verdict.lag:
         return []
     parts = [f"{verdict.lag:,} unread"]
     if verdict.age is not None:

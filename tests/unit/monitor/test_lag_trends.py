@@ -63,6 +63,18 @@ def test_a_lag_of_a_few_seconds_is_ok_and_not_catching_up() -> None:
     assert judged(ramp(300, lambda t: 600 - 20 * t, age=11)).status is Status.CATCHING_UP
 
 
+def test_a_partition_with_little_room_left_is_told_what_an_outage_would_cost() -> None:
+    level = judged(ramp(1800, lambda t: 5000, age=60))
+
+    def told(utilization: float | None) -> str:
+        return explain(replace(level, utilization=utilization)).removeprefix("level, 5,000 unread, the oldest for 1m00s")
+
+    assert (told(None), told(0.8)) == ("", "")
+    assert told(0.81) == ", utilisation 81 %: an outage of 1 min costs 4m15s"
+    assert told(0.95) == ", utilisation 95 %: an outage of 1 min costs 19m00s"
+    assert told(1.0) == ", utilisation 100 %: an outage would never be made up for"
+
+
 # -- UNKNOWN
 
 

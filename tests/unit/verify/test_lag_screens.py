@@ -198,7 +198,7 @@ def test_an_open_transaction_is_shown_with_its_owner(monkeypatch: pytest.MonkeyP
     assert old[-2:] == [
         (
             "orders/3: nothing committed for 1m01s: an open transaction of another producer holds it "
-            "(billing-1: 40 records from offset 100 on wait for its end), 0 unread"
+            "(billing-1: 40 records from offset 100 on wait for its end)"
         ),
         "    streamapp transactions abort --topic orders --partition 3 --start-offset 100",
     ]

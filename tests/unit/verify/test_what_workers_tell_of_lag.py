@@ -14,7 +14,7 @@ from streamapp.errors import SettingInvalid
 from streamapp.monitor.lag.inputs import Change
 from streamapp.monitor.status import Mark, TableStatus
 from streamapp.records import Partition
-from streamapp.verify.told import ask, told_by
+from streamapp.verify.told import ask, ask_one_of, told_by
 from streamapp.verify.workers import WorkerSilent
 from tests.support.lag_documents import document, told
 from tests.support.lag_series import NOW, ramp, sample
@@ -86,6 +86,13 @@ def test_nobody_and_no_url_are_told() -> None:
         ask("http://127.0.0.1:1", 5)
     with pytest.raises(SettingInvalid, match="--from localhost:6066: must be the http"):
         ask("localhost:6066", 5)
+
+
+def test_a_worker_of_another_app_is_not_taken_for_one_of_ours(server: Server) -> None:
+    server.body = msgspec.json.encode(document(app_id="billing"))
+    with pytest.raises(SettingInvalid, match="this is a worker of the app billing, not of order-processor"):
+        ask_one_of("order-processor", server.url, 5)
+    assert ask_one_of("billing", server.url, 5).app_id == "billing"
 
 
 def test_history_and_marks_are_samples_and_events() -> None:

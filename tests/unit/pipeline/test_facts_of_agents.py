@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from streamapp.errors import CommitRefused, Permanent
+from streamapp.pipeline.cursor import Cursor
 from streamapp.pipeline.facts import AgentFacts, Distribution
 from tests.support.pipeline import Bench, agent, batches, copy, each, emit, running, table
 from tests.support.replays import replayed
@@ -81,6 +82,32 @@ async def test_time_without_a_record_is_neither_busy_nor_part_of_a_record() -> N
         told = facts(bench)
         assert count(told.duration) == 3
         assert told.duration.total == pytest.approx(told.busy_seconds, abs=0.001)
+
+
+async def test_what_a_function_does_before_its_first_record_is_no_part_of_it() -> None:
+    lives = 0
+
+    async def run(cursor: Cursor) -> None:
+        nonlocal lives
+        lives += 1
+        await asyncio.sleep(0.05)
+        while True:
+            if await anext(cursor) == b"bad":
+                raise Permanent
+
+    async with running(agent(run)) as bench:
+        began = time.perf_counter()
+        bench.source.frozen = True
+        bench.broker.feed("in", 0, b"bad", b"bad", b"ok", b"ok")
+        bench.source.frozen = False
+        await bench.caught_up()
+        elapsed = time.perf_counter() - began
+        told = facts(bench)
+        assert (lives, count(told.duration)) == (3, 4)
+        assert elapsed - told.duration.total >= 0.09
+        assert elapsed - told.busy_seconds >= 0.09
+        lowest = zip((0.0, *told.duration.bounds), told.duration.counts, strict=True)
+        assert sum(bound * times for bound, times in lowest) <= told.duration.total, "it is in no record's bucket either"
 
 
 async def test_records_that_overlap_are_busy_once_and_each_takes_its_time() -> None:

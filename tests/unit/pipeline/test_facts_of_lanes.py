@@ -156,12 +156,24 @@ async def test_a_batch_counts_its_records_where_it_is_in_hand_and_where_it_is_me
 
 
 async def test_what_an_abort_drops_is_merged_once_and_fetched_anew() -> None:
+    committing, may_fail = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        committing.set()
+        may_fail.wait(5)
+
     async with running(agent(each(copy))) as bench:
-        bench.broker.fail("send_offsets", CommitRefused())
+        await bench.until(lambda: lane(bench).committed == 0)
+        bench.broker.fail("send_offsets", Fault(CommitRefused(), wait=wait))
         bench.broker.feed("in", 0, b"1", b"2", b"3")
-        await bench.until(lambda: lane(bench).committed == 3)
+        await bench.until(committing.is_set)
+        bench.broker.feed("in", 0, b"4", b"5")
+        await bench.until(lambda: bench.engine.facts().transactions.open_records == 2)
+        assert lane(bench).unmerged == 5
+        may_fail.set()
+        await bench.until(lambda: lane(bench).committed == 5)
         assert bench.engine.counters()["aborts"] == 1
-        assert (lane(bench).merged, lane(bench).unmerged, lane(bench).position) == (3, 0, 3)
+        assert (lane(bench).merged, lane(bench).unmerged, lane(bench).position) == (5, 0, 5)
 
 
 async def test_blocked_keys_and_what_waits_behind_them_are_counted() -> None:

@@ -33,7 +33,7 @@ class Project:
     modules: tuple[str, ...]
     """The packages and modules to import, submodules included."""
     settings: Mapping[str, object]
-    """The whole table without `modules`: `load`'s second source."""
+    """The whole table without `modules`, with the project's own version as `app_version` where it names none: `load`'s second source."""
 
 
 def find_project(start: Path) -> Project:
@@ -43,16 +43,17 @@ def find_project(start: Path) -> Project:
     """
     folder = start.resolve()
     for root in (folder, *folder.parents):
-        table = _table(root / "pyproject.toml")
-        if table is not None:
-            return _project(root, table)
+        found = _table(root / "pyproject.toml")
+        if found is not None:
+            return _project(root, *found)
     raise ConfigurationError(
         f"no pyproject.toml with {TABLE} in {folder} or above: run in the project's folder, or add the table "
         '(app_id = "my-app", modules = ["agents"])'
     )
 
 
-def _table(file: Path) -> Mapping[str, object] | None:
+def _table(file: Path) -> tuple[Mapping[str, object], str | None] | None:
+    """Return our table of the file, and the version of the project that it describes."""
     try:
         with file.open("rb") as handle:
             document = tomllib.load(handle)
@@ -64,10 +65,12 @@ def _table(file: Path) -> Mapping[str, object] | None:
     table = tool.get("streamapp") if isinstance(tool, dict) else None
     if table is not None and not isinstance(table, dict):
         raise SettingInvalid(f"{file}: tool.streamapp must be a table, {TABLE}")
-    return table
+    described = document.get("project")
+    version = described.get("version") if isinstance(described, dict) else None
+    return None if table is None else (table, version if isinstance(version, str) else None)
 
 
-def _project(root: Path, table: Mapping[str, object]) -> Project:
+def _project(root: Path, table: Mapping[str, object], version: str | None) -> Project:
     app_id = table.get("app_id")
     if app_id is not None:
         require_match("app_id", app_id, NAME_PATTERN, f"{NAME_CHARACTERS}; set in {TABLE} of {root / 'pyproject.toml'}")
@@ -76,7 +79,8 @@ def _project(root: Path, table: Mapping[str, object]) -> Project:
         raise SettingInvalid(
             f'{root / "pyproject.toml"}: {TABLE} modules must be a list of module names, as ["tables", "agents"]'
         )
-    settings = MappingProxyType({key: value for key, value in table.items() if key != "modules"})
+    released = {} if version is None else {"app_version": version}
+    settings = MappingProxyType({**released, **{key: value for key, value in table.items() if key != "modules"}})
     return Project(root, str(app_id) if app_id is not None else None, tuple(dict.fromkeys(names)), settings)
 
 

@@ -79,6 +79,20 @@ def test_a_malformed_file_is_refused_with_its_path(tmp_path: Path, text: str) ->
         find_project(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ('[project]\nversion = "1.4"\n[tool.streamapp]\n', "1.4"),
+        ('[project]\nversion = "1.4"\n[tool.streamapp]\napp_version = "blue"\n', "blue"),
+        ('[project]\ndynamic = ["version"]\n[tool.streamapp]\n', None),
+        ("[tool.streamapp]\n", None),
+    ],
+)
+def test_the_projects_version_is_the_apps_unless_it_names_another(tmp_path: Path, text: str, version: str | None) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert find_project(tmp_path).settings.get("app_version") == version
+
+
 def test_the_app_id_may_come_from_elsewhere(tmp_path: Path) -> None:
     assert find_project(write(tmp_path, {"pyproject.toml": "[tool.streamapp]\n"})).app_id is None
 

@@ -213,6 +213,8 @@ def _rise(series: Series, event: Happening, config: Config, c_max: float | None,
     if not before or not after or series.points[-1].at < event.at:
         return None
     lasted = (series.samples[-1].at if end is None else end) - begin
+    if lasted < max(config.sample_interval, 5 * config.commit_interval):
+        return None  # no outage: from nothing unread to a handful, any rise would be one
     usual = percentile_95(before) or 0.0
     rose = max(after) - before[-1]
     if rose <= 0 or rose < max(0.8 * p * lasted, 10 * usual):

@@ -79,9 +79,9 @@ def test_an_event_that_cost_little_is_none() -> None:
 
 def test_a_handful_of_records_after_a_start_is_no_outage() -> None:
     """Nothing was unread before, so any rise would be ten times as much."""
-    start = Happening(NOW - 300, Change.ASSIGNED, "w-1")
+    start = Happening(NOW - 50, Change.ASSIGNED, "w-1")
     series = [
-        sample(NOW + t, 0, 0 if t < -290 else 6, log_start=0, oldest_unread=None if t < -290 else NOW - 290)
+        sample(NOW + t, 0, 0 if t < -40 else 6, log_start=0, oldest_unread=None if t < -40 else NOW - 40)
         for t in range(-310, 1, 10)
     ]
     assert judged(series, [start]).status is not Status.CLIFF

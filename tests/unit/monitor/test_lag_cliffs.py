@@ -78,10 +78,10 @@ def test_an_event_that_cost_little_is_none() -> None:
 
 
 def test_a_handful_of_records_after_a_start_is_no_outage() -> None:
-    """Nothing was unread before, so any rise would be ten times as much."""
-    start = Happening(NOW - 50, Change.ASSIGNED, "w-1")
+    """It worked at once. Nothing was unread before, so any rise would be ten times as much."""
+    start = Happening(NOW - 45, Change.ASSIGNED, "w-1")
     series = [
-        sample(NOW + t, 0, 0 if t < -40 else 6, log_start=0, oldest_unread=None if t < -40 else NOW - 40)
+        sample(NOW + t, 2 if t >= -40 else 0, 6 if t >= -40 else 0, log_start=0, oldest_unread=NOW - 40 if t >= -40 else None)
         for t in range(-310, 1, 10)
     ]
     assert judged(series, [start]).status is not Status.CLIFF

@@ -32,6 +32,7 @@ from streamapp.errors import BrokerUnreachable, NotAllowed, SettingInvalid
 from streamapp.identity import DataDir
 from streamapp.kafka.client_config import group_instance_id
 from streamapp.kafka.examiner import Examiner, MemberSeen
+from streamapp.kafka.groups import group_partition
 from streamapp.kafka.inspector import Inspector, Layout, LogChanged
 from streamapp.pipeline.dead_letter import PREFIX
 from streamapp.pipeline.spec import source_sets
@@ -379,15 +380,6 @@ class _Unreadable(Exception):
     """A fact that was asked for and not told."""
 
 
-def group_partition(group: str, partitions: int) -> int:
-    """Return the partition of `__consumer_offsets` that a group is in: by the absolute value of Java's hash of its name."""
-    code = 0
-    for unit in struct.unpack(f">{len(group.encode('utf-16-be')) // 2}H", group.encode("utf-16-be")):
-        code = (31 * code + unit) & 0xFFFFFFFF
-    signed = code - 2**32 if code & 0x80000000 else code
-    return (0 if signed == -(2**31) else abs(signed)) % partitions  # that one has no absolute value in Java; Kafka takes 0
-
-
 def group_of(key: bytes | str | None) -> str | None:
     """Return whose record of `__consumer_offsets` this is: every kind of key begins with its version and the group."""
     if not isinstance(key, bytes) or len(key) < 4:
@@ -416,4 +408,4 @@ def _bytes(key: bytes | str | None) -> bytes | None:
     return key.encode() if isinstance(key, str) else key
 
 
-__all__ = ["Gatherer", "LettersReader", "group_of", "group_partition"]
+__all__ = ["Gatherer", "LettersReader", "group_of"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,15 @@ from streamapp.records import Partition
 from streamapp.settings import Settings
 
 NAME: Final = "groups"
+
+
+def group_partition(group: str, partitions: int) -> int:
+    """Return the partition of `__consumer_offsets` that a group is in: by the absolute value of Java's hash of its name."""
+    code = 0
+    for unit in struct.unpack(f">{len(group.encode('utf-16-be')) // 2}H", group.encode("utf-16-be")):
+        code = (31 * code + unit) & 0xFFFFFFFF
+    signed = code - 2**32 if code & 0x80000000 else code
+    return (0 if signed == -(2**31) else abs(signed)) % partitions  # that one has no absolute value in Java; Kafka takes 0
 
 
 def groups_on(settings: Settings, topics: Iterable[str], timeout: float) -> dict[str, dict[Partition, int]]:
@@ -144,4 +154,4 @@ def _refusal(settings: Settings, failure: Exception, not_allowed: str, what: str
     return BrokerUnreachable(f"{settings.broker.broker}: group {settings.identity.app_id}: {what}: {told}")
 
 
-__all__ = ["GroupNotEmpty", "Member", "delete_group", "groups_on", "members_of", "set_offsets"]
+__all__ = ["GroupNotEmpty", "Member", "delete_group", "group_partition", "groups_on", "members_of", "set_offsets"]

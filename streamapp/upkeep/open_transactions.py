@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from streamapp.kafka.groups import group_partition
 from streamapp.kafka.transactions import CLEAN_UP, ENDED, CoordinatedTransaction, Marker, OpenProducer
 from streamapp.records import Partition
 
@@ -232,16 +233,8 @@ def waits_for(partition: Partition, role: str | None, group: str, behind: int | 
 
 
 def offsets_partition(group: str, count: int) -> Partition:
-    """Return where the broker keeps a group's committed offsets: Java's hash of the name, without its sign."""
-    code = 0
-    for unit in _units(group):
-        code = (31 * code + unit) & 0xFFFFFFFF
-    return Partition(OFFSETS, (code & 0x7FFFFFFF) % count)
-
-
-def _units(text: str) -> Sequence[int]:
-    raw = text.encode("utf-16-be")
-    return [int.from_bytes(raw[at : at + 2]) for at in range(0, len(raw), 2)]
+    """Return where the broker keeps a group's committed offsets."""
+    return Partition(OFFSETS, group_partition(group, count))
 
 
 def in_order(found: Mapping[Partition, Sequence[OpenTransaction]]) -> list[OpenTransaction]:

@@ -66,6 +66,7 @@ class UpkeepApp:
         self.module = self.id.replace("-", "_")
         self.sales, self.totals = f"{self.id}-sales", f"{self.id}-totals"
         self.changelog, self.dlq, self.status = f"{self.id}-sums-changelog", f"{self.sales}-dlq", f"{self.id}-dlq-status"
+        self.meta = f"{self.id}-meta"
         self._monkeypatch = monkeypatch
         for name in list(os.environ):
             if name.startswith("STREAMAPP_") and not name.startswith("STREAMAPP_TEST_"):

@@ -47,6 +47,7 @@ def test_a_reset_app_does_its_work_anew(
         ("store", str(data / "tables"), "goes"),
         ("offsets", word_app.app_id, "goes"),
         ("changelog", word_app.changelog, "goes"),
+        ("internal topic", f"{word_app.app_id}-meta", "goes"),
     }
     assert "table counts: its rows are not anywhere else" in preview.stderr
     assert f"what was sent stays: {word_app.numbered}" in preview.stderr
@@ -73,8 +74,9 @@ def test_dead_letters_go_only_when_they_are_named(upkeep_app: UpkeepApp) -> None
     app = upkeep_app
     assert app.run("topics", "apply", "--execute").code == 0
     assert app.screen("app", "reset").splitlines() == [
-        "WHAT       NAME                          STATE  HOLDS",
-        f"changelog  {app.changelog}  goes   2 partitions, 0 offsets long",
+        "WHAT            NAME                          STATE  HOLDS",
+        f"changelog       {app.changelog}  goes   2 partitions, 0 offsets long",
+        f"internal topic  {app.meta}            goes   1 partitions, 0 offsets long",
         "PREVIEW, nothing is changed; --execute does it.",
         f"table sums: its rows are not anywhere else; reading {app.sales} again rebuilds what the records that are left give",
         "the app begins from the first record that is left (STREAMAPP_AUTO_OFFSET_RESET=earliest)",
@@ -83,11 +85,11 @@ def test_dead_letters_go_only_when_they_are_named(upkeep_app: UpkeepApp) -> None
         "stores on other machines are wiped when their workers start: their changelog is another one then",
     ]
     kept = app.run("app", "reset")
-    assert {row[1] for row in kept.rows} == {app.changelog}
+    assert {row[1] for row in kept.rows} == {app.changelog, app.meta}
     assert "dead letters stay" in kept.stderr
     done = app.faust("app", "reset", "--dead-letters", "--execute", "--json")
     assert done.code == 0, done.stderr
-    assert [row["name"] for row in done.documents[:-1]] == [app.changelog, app.dlq, app.status]
+    assert [row["name"] for row in done.documents[:-1]] == [app.changelog, app.meta, app.dlq, app.status]
     there = partitions_of(app.bootstrap, [app.sales, app.totals, app.changelog, app.dlq, app.status])
     assert there == {app.sales: 2, app.totals: 2, app.changelog: 0, app.dlq: 0, app.status: 0}
 

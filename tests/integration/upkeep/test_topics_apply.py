@@ -16,7 +16,7 @@ def configs(app: UpkeepApp, topic: str) -> dict[str, str]:
 
 def test_what_is_missing_is_created_once_it_is_asked_for(upkeep_app: UpkeepApp) -> None:
     app = upkeep_app
-    whole = {app.sales: 2, app.totals: 2, app.dlq: 2, app.changelog: 2, app.status: 1}
+    whole = {app.sales: 2, app.totals: 2, app.dlq: 2, app.changelog: 2, app.status: 1, app.meta: 1}
     preview = app.run("topics", "apply")
     assert preview.code == 0 and "PREVIEW" in preview.stderr, preview.stderr
     assert {row[1]: (row[0], int(row[2])) for row in preview.rows} == {name: ("create", count) for name, count in whole.items()}
@@ -24,7 +24,7 @@ def test_what_is_missing_is_created_once_it_is_asked_for(upkeep_app: UpkeepApp) 
     assert not any(partitions_of(app.bootstrap, whole).values()), "a preview makes nothing"
     done = app.faust("topics", "apply", "--execute", "--json")
     assert done.code == 0, done.stderr
-    assert [row["done"] for row in done.documents] == [True] * 5
+    assert [row["done"] for row in done.documents] == [True] * 6
     assert partitions_of(app.bootstrap, whole) == whole
     assert configs(app, app.changelog)["cleanup.policy"] == "compact"
     again = app.run("topics", "plan")

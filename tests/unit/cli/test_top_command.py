@@ -180,7 +180,16 @@ def test_ctrl_c_leaves_with_0_and_gives_the_terminal_back(tmp_path: Path) -> Non
         env = {**os.environ, "TERM": "xterm", "COLUMNS": "140", "LINES": "40", "STREAMAPP_APP_ID": "any"}
         command = [str(Path(sys.executable).with_name("streamapp")), "top", "--from", one, "--every", "0.5"]
         process = subprocess.Popen(
-            command, cwd=ROOT, env=env, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=env,
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # ignored by us where a shell runs us in the background
         )
         os.close(follower)
         try:

@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from streamapp.doctor.gather import group_of, group_partition
+from streamapp.doctor.gather import group_of
+from streamapp.kafka.groups import group_partition
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,10 @@ def test_ctrl_c_leaves_with_0_and_gives_the_terminal_back(tmp_path: Path) -> Non
     leader, follower = pty.openpty()
     with worker(document()) as one:
         env = {**os.environ, "TERM": "xterm", "COLUMNS": "140", "LINES": "40", "STREAMAPP_APP_ID": "any"}
-        command = [str(Path(sys.executable).with_name("streamapp")), "top", "--from", one, "--every", "0.5"]
+        # A process that is told to ignore Ctrl-C hands that down: a shell does so with what it runs in the background.
+        heard = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+        typed = [str(Path(sys.executable).with_name("streamapp")), "top", "--from", one, "--every", "0.5"]
+        command = [sys.executable, "-c", heard, *typed]
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -187,7 +190,6 @@ def test_ctrl_c_leaves_with_0_and_gives_the_terminal_back(tmp_path: Path) -> Non
             stdout=follower,
             stderr=follower,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(
                 signal.SIGINT, signal.SIG_DFL
             ),  # ignored by us where a shell runs us in the background
         )

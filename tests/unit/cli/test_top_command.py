@@ -190,8 +190,6 @@ def test_ctrl_c_leaves_with_0_and_gives_the_terminal_back(tmp_path: Path) -> Non
             stdout=follower,
             stderr=follower,
             start_new_session=True,
-                signal.SIGINT, signal.SIG_DFL
-            ),  # ignored by us where a shell runs us in the background
         )
         os.close(follower)
         try:

@@ -204,6 +204,7 @@ def test_a_record_that_raises_is_dead_lettered_as_it_was_with_every_header(proje
     assert (rec.key, rec.value, rec.partition) == (b"k", b'"bad"', 0)
     assert [header for header in rec.headers if not header[0].startswith("streamapp.dlq.")] == [("h", b"1")]
     told, source = fields(rec), project.topic("raises")
+    assert int(told.pop("attempts")) >= 2  # a call that a rebalance cut off is one more
     assert {name: told.pop(name) for name in list(told) if name not in TIMES_AND_TRACES} == {
         "id": f"{source}/0/2@falling",
         "app": project.app_id,
@@ -217,7 +218,6 @@ def test_a_record_that_raises_is_dead_lettered_as_it_was_with_every_header(proje
         "position": f"{source}/0/2",
         "stage": "handler",
         "reason": "retries-exhausted",
-        "attempts": "2",
         "order": "skipped",
         "worker": "w1",
         "version": "unknown",

@@ -230,7 +230,7 @@ def _outage(series: Series, event: Happening, config: Config) -> tuple[float, fl
     """Return the last moment before the event at which the partition was seen to move or had nothing to do, and the last before it did again.
 
     What moved between two samples began somewhere between them: from the first to the last sample without a commit is as long as it was
-    on average, one sample more is not.
+    on average, one sample more is not. A worker that is down samples nothing; then its first sample tells.
     """
     begin, end, before = series.samples[0].at, None, None
     for sample in series.samples:
@@ -239,7 +239,7 @@ def _outage(series: Series, event: Happening, config: Config) -> tuple[float, fl
             if sample.at <= event.at:
                 begin = sample.at
             elif end is None:
-                end = max(begin, before.at if before is not None else begin)
+                end = max(begin, before.at if before is not None else begin, sample.at - config.sample_interval)
         before = sample if sample.committed is not None else before
     return begin, end
 

@@ -61,6 +61,13 @@ def test_an_outage_behind_a_deploy_is_a_cliff() -> None:
     assert fix_of(found, CONFIG) is None
 
 
+def test_a_worker_that_was_down_took_no_samples_and_its_outage_is_a_cliff_all_the_same() -> None:
+    sampled = [each for each in outage() if not NOW + OUTAGE_BEGAN < each.at < NOW + OUTAGE_ENDED + 10]
+    found = judged(sampled, [DEPLOY])
+    assert (found.status, found.cause) == (Status.CLIFF, Cause.OUTAGE)
+    assert "1m00s without a commit" in explain(found)
+
+
 def test_the_same_lag_without_an_event_is_none() -> None:
     assert judged(outage()).status is not Status.CLIFF
 

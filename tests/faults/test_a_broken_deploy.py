@@ -1,7 +1,8 @@
 """On a real broker: a version that is slower than the one before it shows as a CLIFF, first as the outage that the deploy was, then by what the
 new version does less. What was before the deploy is known from the worker's directory.
 
-In time stretched a hundred times: the five minutes that are compared are 3 s.
+In time stretched 25 times: the five minutes that are compared are 12 s. Not more, and not among the tests that share a busy machine: what a stall
+of half a second looks like grows with it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from tests.support.engine_rig import EngineRig
 from tests.support.lag_rig import QUICK, Feed, Look, Pace
 from tests.support.topics import end_offsets, wait_until
 
-STRETCH = 100.0
+STRETCH = 25.0
 PRODUCED = 300.0
 """Records a second."""
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 async def test_a_slower_version_is_named_with_what_it_does_less(rig: EngineRig) -> None:
     rig.make(partitions=1, table=False)
     since, partition = time.time(), Partition(rig.job.source, 0)
@@ -34,7 +35,7 @@ async def test_a_slower_version_is_named_with_what_it_does_less(rig: EngineRig) 
     feed = Feed(rig.bootstrap, rig.job.source, 1, PRODUCED)
     look = Look(rig, worker, STRETCH, since=since)
     try:
-        await look.until(lambda: len(look.sampler.history(partition)) > 40, "six minutes of the old version")
+        await look.until(lambda: len(look.sampler.history(partition)) > 160, "six minutes of the old version", deadline=60)
         usual = max(each.end - each.committed for each in look.sampler.history(partition) if each.end and each.committed)
         await look.stop()
         await worker.stop()
@@ -46,9 +47,9 @@ async def test_a_slower_version_is_named_with_what_it_does_less(rig: EngineRig) 
         await asyncio.to_thread(wait_until, is_missed, why=lambda: "an outage that shows", every=0.1)
         again = rig.worker("w1", **QUICK)
         again.before = Pace(PRODUCED / 2).before
+        start = since + (time.time() - since) * STRETCH  # before it reads anything, as a worker writes it down
         await again.start()
         await again.ready(1)
-        start = since + (time.time() - since) * STRETCH
         past = Past(version="1.5", worker="w1", previous_version="1.4", starts=(since - 7200, start))
         look = Look(rig, again, STRETCH, since=since, past=past)
         cliff = await look.until_status(partition, Status.CLIFF)

@@ -7,8 +7,9 @@ from typing import Final
 
 from streamapp.doctor.check import Check, error, unchecked, warning
 from streamapp.doctor.facts import CouldNotCheck, Facts, retention_of, told
-from streamapp.doctor.words import names, size, span
+from streamapp.doctor.words import names, size
 from streamapp.monitor.finding import Finding, Level
+from streamapp.monitor.lag.wording import duration
 from streamapp.settings import OWNED_OPTIONS
 
 LARGE: Final = 2**30
@@ -35,7 +36,7 @@ def c01_guarantee(facts: Facts) -> Iterator[Finding]:
         took = _rebuild(facts, in_memory)
         yield warning(
             "C01", names(in_memory), f"in memory: {names(in_memory)}",
-            "tables rebuild on each start" + (f": about {span(took)}" if took is not None else ""),
+            "tables rebuild on each start" + (f": about {duration(took)}" if took is not None else ""),
             "set STREAMAPP_STORE=rocksdb://",
         )  # fmt: skip
 
@@ -69,7 +70,7 @@ def c02_large_tables(facts: Facts) -> Iterator[Finding]:
     yield warning(
         "C02", names(table.name for table in on_disk),
         f"{size(whole)} of tables, and no standby: "
-        + (f"{span(took)} without events after losing the disk" if took is not None else "how long a restore takes was not measured yet"),
+        + (f"{duration(took)} without events after losing the disk" if took is not None else "how long a restore takes was not measured yet"),
         "a worker whose disk is lost restores them from their changelogs before it reads on",
         "keep STREAMAPP_DATA_DIR on a volume that outlives the worker; more partitions share the restore out",
     )  # fmt: skip
@@ -118,10 +119,10 @@ def c04_dedupe_horizon(facts: Facts) -> Iterator[Finding]:
             if kept is None or kept > horizon:
                 yield warning(
                     "C04", agent.dedupe.table,
-                    f"{agent.dedupe.table} keeps marks {span(horizon)}, {topic.name} keeps records "
-                    + ("for ever" if kept is None else span(kept)),
-                    f"replays older than {span(horizon)} are not recognised",
-                    f"declare {agent.dedupe.table} with a horizon of {span(kept)}" if kept is not None
+                    f"{agent.dedupe.table} keeps marks {duration(horizon)}, {topic.name} keeps records "
+                    + ("for ever" if kept is None else duration(kept)),
+                    f"replays older than {duration(horizon)} are not recognised",
+                    f"declare {agent.dedupe.table} with a horizon of {duration(kept)}" if kept is not None
                     else "do not replay what is older, or bound the topic's retention",
                 )  # fmt: skip
 

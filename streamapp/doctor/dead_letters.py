@@ -7,8 +7,9 @@ from typing import Final
 
 from streamapp.doctor.check import Check, error, information, unchecked, warning
 from streamapp.doctor.facts import DAY, HOUR, CouldNotCheck, Facts, Topic, message_bytes, retention_of, told
-from streamapp.doctor.words import allow, alter_topic, create_topic, names, span, widen_topic
+from streamapp.doctor.words import allow, alter_topic, create_topic, names, widen_topic
 from streamapp.monitor.finding import Finding, Level
+from streamapp.monitor.lag.wording import duration
 
 SLACK_BYTES: Final = 65_536
 """A dead letter is its record and at most so many bytes of headers."""
@@ -115,7 +116,7 @@ def d05_looked_after(facts: Facts) -> Iterator[Finding]:
         if letters.oldest is not None and letters.oldest_age is not None and letters.oldest_age > UNRESOLVED_AT_MOST:
             bound = "" if letters.unresolved <= COUNTED_AT_MOST else "; workers count fewer: their gauge is a lower bound"
             yield warning(
-                "D05", dlq, f"{letters.unresolved} unresolved in {dlq}, the oldest {letters.oldest} for {span(letters.oldest_age)}{bound}",
+                "D05", dlq, f"{letters.unresolved} unresolved in {dlq}, the oldest {letters.oldest} for {duration(letters.oldest_age)}{bound}",
                 "nobody has replayed or discarded it for a day", f"streamapp dlq stats --dlq {dlq}",
             )  # fmt: skip
     if facts.app.unloaded is not None:
@@ -156,7 +157,7 @@ def d06_dying(facts: Facts) -> Iterator[Finding]:
         if left is not None and left < SOON:
             yield Finding(
                 "D06", Level.ERROR if left < VERY_SOON else Level.WARNING, dlq,
-                f"{dlq} deletes {letters.dying} in {span(left)}, unresolved", "what it holds is then lost",
+                f"{dlq} deletes {letters.dying} in {duration(left)}, unresolved", "what it holds is then lost",
                 f"streamapp dlq export --dlq {dlq} > {dlq}.jsonl",
             )  # fmt: skip
 

@@ -7,8 +7,9 @@ from typing import Final
 
 from streamapp.doctor.check import Check, error, information, unchecked, warning
 from streamapp.doctor.facts import DAY, CouldNotCheck, Facts, Heard, Unread, told
-from streamapp.doctor.words import count, names, several, span
+from streamapp.doctor.words import count, names, several
 from streamapp.monitor.finding import Finding, Level
+from streamapp.monitor.lag.wording import duration
 from streamapp.monitor.status import DoctorFacts
 
 SESSION_LIMITS: Final = (6.0, 1800.0)
@@ -86,7 +87,7 @@ def g04_new_id_at_each_start(facts: Facts) -> Iterator[Finding]:
         yield warning(
             "G04", worker, f"worker id {worker} was made at this start, and the group has run before",
             "unless this is one worker more, its data directory is not kept: then every restart leaves its partitions unowned for "
-            f"{span(settings.group.session_timeout)}, and its tables are restored from nothing",
+            f"{duration(settings.group.session_timeout)}, and its tables are restored from nothing",
             "set STREAMAPP_WORKER_ID, or keep STREAMAPP_DATA_DIR",
         )  # fmt: skip
 
@@ -136,7 +137,7 @@ def g06_session_and_restarts(facts: Facts) -> Iterator[Finding]:
         return
     if group.session_timeout > 300:
         yield information(
-            "G06", "STREAMAPP_SESSION_TIMEOUT", f"session_timeout {span(group.session_timeout)} is above 5m00s",
+            "G06", "STREAMAPP_SESSION_TIMEOUT", f"session_timeout {duration(group.session_timeout)} is above 5m00s",
             "so long are the partitions of a worker unowned that does not come back", "set STREAMAPP_SESSION_TIMEOUT=300",
         )  # fmt: skip
     measured = {each.document.worker.worker: more.restarts for each, more in _those_that_tell(facts)}
@@ -149,7 +150,7 @@ def g06_session_and_restarts(facts: Facts) -> Iterator[Finding]:
         took = quantile(restarts, 0.95)
         if took is not None and group.session_timeout < 1.5 * took:
             yield warning(
-                "G06", worker, f"restart {span(took)}, session {span(group.session_timeout)}: "
+                "G06", worker, f"restart {duration(took)}, session {duration(group.session_timeout)}: "
                 + ("each restart rebalances" if took >= group.session_timeout else "a slow restart rebalances"),
                 "a static member that is back within the session keeps its partitions, and nobody else stops",
                 f"set STREAMAPP_SESSION_TIMEOUT={-(-1.5 * took // 1):.0f}",
@@ -221,14 +222,14 @@ def g08_slow_handlers(facts: Facts) -> Iterator[Finding]:
             fits = None if taken is None or taken < 2 else max(1, int(taken * half / took))
             yield warning(
                 "G08", name,
-                f"{name}: p99 {span(took)}" + ("" if fits is None else f" for take({taken})") + f", half of the attempt timeout is {span(half)}",
+                f"{name}: p99 {duration(took)}" + ("" if fits is None else f" for take({taken})") + f", half of the attempt timeout is {duration(half)}",
                 "an attempt that runs into its timeout counts as failed and is done again",
                 f"use take({fits})" if fits is not None else f"make {name} faster, or raise its Retry(attempt_timeout=)",
             )  # fmt: skip
         whole, poll = took + max(commits), settings.group.max_poll_interval
         if whole > poll / 2:
             yield warning(
-                "G08", name, f"{name}: p99 {span(took)} and commit {span(max(commits))}, half of max_poll_interval is {span(poll / 2)}",
+                "G08", name, f"{name}: p99 {duration(took)} and commit {duration(max(commits))}, half of max_poll_interval is {duration(poll / 2)}",
                 "a rebalance waits for calls in hand; one that waits for longer than max_poll_interval throws the worker out",
                 f"set STREAMAPP_MAX_POLL_INTERVAL={-(-2 * whole // 1):.0f}",
             )  # fmt: skip
@@ -253,7 +254,7 @@ def g09_rebalances(facts: Facts) -> Iterator[Finding]:
     who = f"started: {names(joined)}" if joined else "members expired, no deploy: handlers too slow"
     gone = f"; gone: {names(left)}" if left else ""
     yield warning(
-        "G09", worker, f"{number} rebalances in 10m00s, {span(lasted)} of the last hour; {who}{gone}",
+        "G09", worker, f"{number} rebalances in 10m00s, {duration(lasted)} of the last hour; {who}{gone}",
         "work stands still in each; a member that expires because it is slow makes the others slower: the spiral",
         "look at G06 and G08; keep STREAMAPP_WORKER_ID stable, so that a restart does not rebalance"
         if joined
@@ -304,7 +305,7 @@ def g11_empty_group(facts: Facts) -> Iterator[Finding]:
         left = max(0.0, facts.empty_since + kept - facts.now)
         yield Finding(
             "G11", Level.ERROR if left < DAY else Level.WARNING, facts.app.app_id,
-            f"nobody is in the group; its offsets expire in {span(left)}, then {then}",
+            f"nobody is in the group; its offsets expire in {duration(left)}, then {then}",
             "a group's offsets are kept for offsets.retention.minutes after its last member has gone",
             "start a worker" + ("" if left >= DAY else "; or raise offsets.retention.minutes in the brokers' server.properties"),
         )  # fmt: skip

@@ -10,9 +10,10 @@ from typing import Final
 from streamapp.doctor.check import Check, error, information, unchecked, warning
 from streamapp.doctor.facts import Facts, Told, told
 from streamapp.doctor.group import wide_enough
-from streamapp.doctor.words import create_topic, names, several, shown_key, span
+from streamapp.doctor.words import create_topic, names, several, shown_key
 from streamapp.monitor.finding import Finding, Level
 from streamapp.monitor.lag.verdict import Cause
+from streamapp.monitor.lag.wording import duration
 from streamapp.monitor.status import PartitionStatus
 from streamapp.records import Partition
 
@@ -149,8 +150,8 @@ def p05_one_partition_behind(facts: Facts) -> Iterator[Finding]:
         if 0 < len(behind) <= max(1, len(ages) // 4):
             worst = max(behind, key=lambda partition: behind[partition])
             yield warning(
-                "P05", str(worst), f"{names(f'{each} is {span(age)} behind' for each, age in sorted(behind.items()))}; "
-                f"the middle one of {topic} {span(middle)}",
+                "P05", str(worst), f"{names(f'{each} is {duration(age)} behind' for each, age in sorted(behind.items()))}; "
+                f"the middle one of {topic} {duration(middle)}",
                 "not capacity: more workers will not help", f"streamapp doctor --only P04; streamapp lag --partition {worst.number}",
             )  # fmt: skip
 
@@ -190,9 +191,9 @@ def p07_unowned(facts: Facts) -> Iterator[Finding]:
             lasts = facts.now - min(at for _, at in long)
             owners = sorted({owner for each, _ in long if (owner := _last_owner(facts, each)) is not None})
             yield warning(
-                "P07", topic, f"{names(str(each) for each, _ in long)} without a worker for {span(lasts)}"
+                "P07", topic, f"{names(str(each) for each, _ in long)} without a worker for {duration(lasts)}"
                 + (f"; last: {names(owners)}" if owners else "; last owner not told"),
-                f"longer than a session ({span(session)}): nobody is about to take over",
+                f"longer than a session ({duration(session)}): nobody is about to take over",
                 "start a worker" if group.is_empty else "look at the log of a worker for partitions_added and missing_topic, or restart one",
             )  # fmt: skip
         elif any(since[each] is None for each in these):

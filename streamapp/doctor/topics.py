@@ -8,8 +8,9 @@ from typing import Final
 
 from streamapp.doctor.check import Check, error, unchecked, warning
 from streamapp.doctor.facts import DAY, HOUR, CouldNotCheck, Facts, Topic, message_bytes, retention_of, told
-from streamapp.doctor.words import alter_topic, create_topic, names, replicate, size, span
+from streamapp.doctor.words import alter_topic, create_topic, names, replicate, size
 from streamapp.monitor.finding import Finding, Level
+from streamapp.monitor.lag.wording import duration
 from streamapp.records import Partition
 
 TRANSACTION_STATE: Final = "__transaction_state"
@@ -144,9 +145,9 @@ def t05_retention(facts: Facts) -> Iterator[Finding]:
             continue
         needed = max(AT_LEAST, 3 * outage)
         if kept < needed:
-            because = "a day" if needed == AT_LEAST else f"3 × the longest outage seen, {span(outage)}"
+            because = "a day" if needed == AT_LEAST else f"3 × the longest outage seen, {duration(outage)}"
             yield warning(
-                "T05", topic.name, f"{topic.name} keeps records {span(kept)}: less than {because}",
+                "T05", topic.name, f"{topic.name} keeps records {duration(kept)}: less than {because}",
                 "an outage that lasts longer loses records unread", alter_topic(app.broker, topic.name, retention_ms=round(needed * 1000)),
             )  # fmt: skip
         dying = {
@@ -157,7 +158,7 @@ def t05_retention(facts: Facts) -> Iterator[Finding]:
         if dying:
             first = min(dying, key=lambda partition: dying[partition])
             yield error(
-                "T05", topic.name, f"{first} loses unread records in {span(dying[first])}",
+                "T05", topic.name, f"{first} loses unread records in {duration(dying[first])}",
                 "retention deletes them whether or not they were read",
                 alter_topic(app.broker, topic.name, retention_ms=round(2 * max(kept, DAY) * 1000)),
             )  # fmt: skip

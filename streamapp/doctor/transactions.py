@@ -8,8 +8,8 @@ from typing import Final
 
 from streamapp.doctor.check import Check, error, unchecked, warning
 from streamapp.doctor.facts import Facts, OpenTransaction, told
-from streamapp.doctor.words import span
 from streamapp.monitor.finding import Finding, Level
+from streamapp.monitor.lag.wording import duration
 
 CLEAN_UP: Final = 10.0
 """Seconds after its timeout within which a broker ends a transaction: transaction.abort.timed.out.transaction.cleanup.interval.ms."""
@@ -32,14 +32,16 @@ def x01_hanging(facts: Facts) -> Iterator[Finding]:
         over = held.state in ENDED
         if not over and held.age is None:
             yield unchecked(
-                "X01", str(held.partition), f"{_stuck(held)}: the broker does not tell how old it is; look again in {span(limit)}"
+                "X01",
+                str(held.partition),
+                f"{_stuck(held)}: the broker does not tell how old it is; look again in {duration(limit)}",
             )
         elif over or (held.age or 0.0) > limit:
-            lasts = "" if held.age is None else f", open for {span(held.age)}"
+            lasts = "" if held.age is None else f", open for {duration(held.age)}"
             because = (
                 f"its coordinator calls it {held.state}: nobody will end it"
                 if over
-                else f"the broker should have ended it after {span(limit)}"
+                else f"the broker should have ended it after {duration(limit)}"
             )
             yield error(
                 "X01", str(held.partition), f"{_stuck(held)}{lasts}; {_producer(held)}",
@@ -74,7 +76,7 @@ def x02_clocks(facts: Facts) -> Iterator[Finding]:
         if abs(seconds) > APART and (name != here or len(apart) == 1):
             ours = facts.now + ahead - seconds
             yield warning(
-                "X02", name, f"clocks differ by {span(abs(seconds))}: {name} {_time(ours)}, the cluster {_time(facts.now + ahead)}",
+                "X02", name, f"clocks differ by {duration(abs(seconds))}: {name} {_time(ours)}, the cluster {_time(facts.now + ahead)}",
                 "ages, retention and the time to loss are computed from both", "set both by NTP: timedatectl set-ntp true",
             )  # fmt: skip
 

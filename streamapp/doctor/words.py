@@ -11,20 +11,6 @@ NAMED: Final = 5
 """Names that one line lists; of more it tells how many."""
 
 
-def span(seconds: float) -> str:
-    """Return seconds as people write them, the two largest units: 29d4h, 19h04m, 12m30s, 9s, 0.5s."""
-    if seconds < 10 and seconds != int(seconds):
-        return f"{seconds:.1f}s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h{whole // 60 % 60:02}m"
-    return f"{whole // 86_400}d{whole // 3600 % 24}h"
-
-
 def count(number: float) -> str:
     """Return a count as people read it: 950, 41 k, 4.1 M."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -104,6 +90,5 @@ __all__ = [
     "several",
     "shown_key",
     "size",
-    "span",
     "widen_topic",
 ]

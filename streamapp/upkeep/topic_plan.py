@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from streamapp.clock import Deadline
+from streamapp.doctor.group import wide_enough
 from streamapp.errors import TopologyInvalid
 from streamapp.ports import Admin
 from streamapp.upkeep.subject import Subject
@@ -19,8 +20,6 @@ from streamapp.worker.cluster import Cluster, create_line
 
 HEADROOM: Final = 2
 """Partitions per worker at the peak, and rate against capacity: partitions can be added later, but keys move then; never removed."""
-SIZES: Final = (6, 12, 24, 48)
-"""Counts with many divisors: so many numbers of workers share them evenly."""
 
 POLICY, RETENTION, LARGEST = "cleanup.policy", "retention.ms", "max.message.bytes"
 
@@ -131,7 +130,7 @@ def plan(subject: Subject, admin: Callable[[], Admin], deadline: Deadline, *, gr
         steps += _differences(subject, name, wanted[name], counts[name], configs.get(name), grow=grow, objections=objections)
     steps += [Step(action=Action.REFUSED, topic=name, words=str(why)) for name, why in objections.items()]
     for name in sorted(sources - there - frozenset(missing)):
-        size = proposed or SIZES[0]
+        size = proposed or wide_enough(1)
         words = f"the app reads it and does not declare its partitions: {create_line(name, size, {})}"
         steps.append(Step(action=Action.NOTE, topic=name, words=words))
     if proposed is not None:
@@ -247,8 +246,7 @@ def proposed_partitions(workers: int | None, rate: float | None, capacity: float
         wishes.append(-int(-HEADROOM * rate // capacity))
     if not wishes:
         return None
-    least = max(wishes)
-    return next((size for size in SIZES if size >= least), -(-least // SIZES[-1]) * SIZES[-1])
+    return wide_enough(max(wishes))
 
 
 __all__ = ["Action", "Drafting", "Step", "plan", "proposed_partitions"]

@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.kafkas",
     "tests.support.word_app",
     "tests.support.postgres",
+    "tests.support.kafka_tools",
 ]
 
 # Both are absolute times, which a busy machine breaks.

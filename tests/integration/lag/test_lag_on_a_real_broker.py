@@ -14,7 +14,6 @@ from typing import Final
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
-from streamapp.broker.distribution import find_kafka
 from streamapp.broker.java import find_java
 from streamapp.kafka.inspector import Inspector
 from streamapp.monitor.lag.verdict import Cause, Status
@@ -93,17 +92,6 @@ class Stopped:
 @pytest.fixture(scope="module")
 def stopped(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
     return Stopped(bootstrap, tmp_path_factory.mktemp("stopped"))
-
-
-@pytest.fixture
-def kafka_tools() -> str:
-    """The class path of Kafka's own commands. `streamapp broker` does without their jar."""
-    kafka = find_kafka(os.environ, lambda what, done, whole: None)
-    named = [Path(each) for each in (os.environ.get("STREAMAPP_TEST_KAFKA_TOOLS"),) if each]
-    jars = [*kafka.libs.glob("kafka-tools-[0-9]*.jar"), *named]
-    if not jars:
-        pytest.skip("no Kafka tools: set KAFKA_HOME to a whole Kafka, or STREAMAPP_TEST_KAFKA_TOOLS to their jar")
-    return os.pathsep.join([*map(str, jars), kafka.class_path])
 
 
 def test_figures_are_those_of_the_client_and_a_tail_of_markers_is_no_lag(stopped: Stopped) -> None:

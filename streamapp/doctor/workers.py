@@ -13,7 +13,7 @@ import msgspec
 
 from streamapp.doctor.facts import Heard
 from streamapp.identity import WEB_FILE
-from streamapp.monitor.status import SCHEMA, STATUS_PATH, StatusDocument
+from streamapp.monitor.status import SCHEMA, STATUS_PATH, read_document
 from streamapp.settings import Settings
 
 LARGEST_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -66,7 +66,7 @@ def _ask(url: str, settings: Settings, timeout: float) -> Heard:
     with _open(request, timeout=timeout) as answer:
         raw = answer.read(LARGEST_ANSWER_BYTES)
     middle = (began + time.time()) / 2
-    document = msgspec.json.decode(raw, type=StatusDocument)
+    document = read_document(raw)
     if document.schema != SCHEMA:
         raise ValueError(f"its status has schema {document.schema}, this command reads {SCHEMA}")
     return Heard(url, document, document.at - middle)

@@ -322,6 +322,12 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     """Of this worker alone."""
 
 
+read_document: Final = msgspec.json.Decoder(StatusDocument).decode
+"""Returns a document of its JSON. Raises msgspec.DecodeError.
+
+Made here, once: two threads that both make the first decoder of the same types can crash the process (seen with msgspec 0.22).
+"""
+
 __all__ = [
     "SCHEMA",
     "STATUS_PATH",
@@ -344,4 +350,5 @@ __all__ = [
     "TableStatus",
     "TransactionStatus",
     "WorkerStatus",
+    "read_document",
 ]

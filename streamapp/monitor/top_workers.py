@@ -10,14 +10,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 import msgspec
 
 from streamapp.errors import SettingInvalid
-from streamapp.monitor.status import SCHEMA, STATUS_PATH, StatusDocument
+from streamapp.monitor.status import SCHEMA, STATUS_PATH, read_document
 from streamapp.monitor.top import Heard
 from streamapp.settings.fields import Secret
 
 LARGEST_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
-# Made here, in one thread: two that make a decoder of the same types at once can crash msgspec 0.22, and the process with it.
-_decode = msgspec.json.Decoder(StatusDocument).decode
 # Workers are neighbours: a proxy of the environment would not reach them.
 _open = build_opener(ProxyHandler({})).open
 
@@ -36,7 +34,7 @@ def ask(url: str, token: Secret | None, timeout: float) -> Heard:
     request = Request(f"{url}{STATUS_PATH}?history=30m", headers=headers)  # noqa: S310 - http and https, see addresses
     try:
         with _open(request, timeout=timeout) as answer:
-            document = _decode(answer.read(LARGEST_ANSWER_BYTES))
+            document = read_document(answer.read(LARGEST_ANSWER_BYTES))
     except HTTPError as refused:
         told = {401: "it wants STREAMAPP_WEB_TOKEN", 404: "is it a streamapp worker of this version?"}.get(
             refused.code, refused.reason

@@ -12,6 +12,7 @@ Topic names have no colon, so a key's kind is plain. Values are JSON; a reader s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -125,6 +126,12 @@ class Entry(NamedTuple):
     """None where a tombstone took it away."""
 
 
+_READ: Final[Mapping[type[Row], Callable[[bytes], Row]]] = {
+    kind: msgspec.json.Decoder(kind).decode for kind in (Resolution, *_KINDS.values())
+}
+"""Made here, once: two threads that both make the first decoder of the same types can crash the process (seen with msgspec 0.22)."""
+
+
 def status_topic(app_id: str) -> str:
     return f"{app_id}-dlq-status"
 
@@ -143,7 +150,7 @@ def decode(key: bytes | None, value: bytes | None) -> Entry | None:
         if not prefix and parse_id(text) is None:
             return None
         kind: type[Row] = _KINDS.get(prefix, Resolution)
-        return Entry(text.removeprefix(prefix), None if value is None else msgspec.json.decode(value, type=kind))
+        return Entry(text.removeprefix(prefix), None if value is None else _READ[kind](value))
     except (UnicodeDecodeError, msgspec.DecodeError):
         return None
 

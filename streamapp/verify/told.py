@@ -12,7 +12,7 @@ import msgspec
 
 from streamapp.errors import SettingInvalid
 from streamapp.monitor.lag.inputs import Change, Happening, RestoreShown, Sample
-from streamapp.monitor.status import STATUS_PATH, Mark, PartitionStatus, Point, Standing, StatusDocument
+from streamapp.monitor.status import STATUS_PATH, Mark, PartitionStatus, Point, Standing, StatusDocument, read_document
 from streamapp.pipeline.facts import StandsFor, Standstill
 from streamapp.records import Partition
 from streamapp.verify.workers import WorkerSilent, error_of, fetch
@@ -48,7 +48,7 @@ def ask(url: str, timeout: float, *, token: str | None = None) -> StatusDocument
     if not re.fullmatch(r"https?://[!-~]+", url):
         raise SettingInvalid(f"--from {url}: must be the http:// or https:// URL of a worker's web port")
     try:
-        return msgspec.json.decode(fetch(f"{url.rstrip('/')}{STATUS_PATH}?{HISTORY}", timeout, token=token), type=StatusDocument)
+        return read_document(fetch(f"{url.rstrip('/')}{STATUS_PATH}?{HISTORY}", timeout, token=token))
     except HTTPError as refused:
         told = "is it a streamapp worker of this version?" if refused.code == 404 else error_of(refused)
         raise WorkerSilent(f"{url}: HTTP {refused.code}: {told}") from refused

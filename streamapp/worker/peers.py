@@ -13,7 +13,7 @@ import msgspec
 
 from streamapp.monitor.documents import group_of, unowned, worst_first
 from streamapp.monitor.lag.inputs import Config
-from streamapp.monitor.status import STATUS_PATH, StatusDocument
+from streamapp.monitor.status import STATUS_PATH, StatusDocument, read_document
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Peers:
                 body = await answer.content.read(LARGEST)
                 while (more := await answer.content.read(LARGEST)) and len(body) <= LARGEST:
                     body += more
-                document = msgspec.json.decode(body, type=StatusDocument) if len(body) <= LARGEST else None
+                document = read_document(body) if len(body) <= LARGEST else None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, msgspec.DecodeError):
             return None
         return document if document is not None and document.app_id == self._app_id else None

@@ -20,7 +20,7 @@ from streamapp.cli.upkeep_options import (
 )
 
 if TYPE_CHECKING:
-    from streamapp.cli.dlq_options import Scope
+    from streamapp.cli.scope import Scope
     from streamapp.upkeep.app_reset import Removal
 
 HEADINGS: Final = ("WHAT", "NAME", "STATE", "HOLDS")

@@ -11,7 +11,7 @@ import click
 from streamapp.cli.upkeep_options import console, said, screen, subject_here, upkeep_options
 
 if TYPE_CHECKING:
-    from streamapp.cli.dlq_options import Scope
+    from streamapp.cli.scope import Scope
     from streamapp.upkeep.rights import Right
     from streamapp.upkeep.subject import Subject
 

@@ -16,16 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from streamapp.cli.dlq_options import (
-    EXIT_FINDINGS,
-    EXIT_NOTHING,
-    EXIT_REFUSED,
-    Scope,
-    filter_options,
-    inspector_of,
-    scope_options,
-    subject_here,
-)
+from streamapp.cli.dlq_options import filter_options, inspector_of, scope_options, subject_here
+from streamapp.cli.scope import EXIT_FINDINGS, EXIT_NOTHING, EXIT_REFUSED, Scope
 from streamapp.cli.verify import ends_with_one_line
 from streamapp.cli.verify_screen import Progress
 from streamapp.errors import SettingInvalid

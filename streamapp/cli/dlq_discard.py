@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from streamapp.cli.dlq_options import (
-    EXIT_FINDINGS,
-    EXIT_NOTHING,
-    Scope,
-    filter_options,
-    inspector_of,
-    scope_options,
-    subject_here,
-)
+from streamapp.cli.dlq_options import filter_options, inspector_of, scope_options, subject_here
 from streamapp.cli.dlq_writes import ends_by_guard, operator
+from streamapp.cli.scope import EXIT_FINDINGS, EXIT_NOTHING, Scope
 from streamapp.cli.verify import ends_with_one_line
 from streamapp.cli.verify_screen import Progress
 

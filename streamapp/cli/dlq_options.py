@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from streamapp.cli.verify import quiet_client
-from streamapp.errors import BrokerUnreachable, ConfigurationError
+from streamapp.cli.scope import (
+    Scope,
+    common_options,
+    reach,
+    subject_by,
+)
+from streamapp.errors import BrokerUnreachable
 
 if TYPE_CHECKING:
-    from streamapp.application import StreamApp
     from streamapp.dlq.filters import Filters
     from streamapp.dlq.subject import Subject
     from streamapp.ports import LogReader
@@ -27,41 +28,16 @@ R = TypeVar("R")
 
 STAGES = ("decode", "validate", "handler", "sink", "table", "process")
 STATUSES = ("open", "replaying", "resolved", "reopened", "parked", "discarded")
-EXIT_FINDINGS, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_NOTHING, EXIT_REFUSED = 1, 2, 3, 4, 5
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Which app, on which cluster, and how it is shown."""
-
-    context: click.Context
-    app_name: str | None
-    timeout: float
-    as_json: bool
-    hidden: bool
-    """Values are left out, keys and messages shown as hashes or not at all."""
 
 
 def scope_options(command: Callable[..., R]) -> Callable[..., R]:
     """Add the options that every dead-letter command has; the command gets them as `scope`."""
 
-    @click.option(
-        "-A", "--app", "app_name", default=None, help="The app, as `faust -A` takes it.  [default: streamapp, the project here]"
-    )
-    @click.option(
-        "--timeout",
-        type=click.FloatRange(0.1, 3600),
-        default=10.0,
-        show_default=True,
-        help="Seconds without an answer of the broker.",
-    )
-    @click.option("--json", "as_json", is_flag=True, help="One object per line.")
+    @common_options
     @click.option("--no-values", "hidden", is_flag=True, help="Leave values out and show keys as hashes.")
     @functools.wraps(command)
     def wrapper(*args: Any, app_name: str | None, timeout: float, as_json: bool, hidden: bool, **kwargs: Any) -> R:
-        context = click.get_current_context()
-        as_json = as_json or bool(getattr(context.obj, "json", False))
-        return command(*args, scope=Scope(context, app_name, timeout, as_json, hidden), **kwargs)
+        return command(*args, scope=Scope.here(app_name, timeout, as_json, hidden=hidden), **kwargs)
 
     return wrapper
 
@@ -139,38 +115,15 @@ def subject_here(scope: Scope, *, needs_agents: bool = False) -> Subject:
     Without `needs_agents`, broker and app id will do: from the environment where there is no project, from the project where its code
     does not load. Then `unloaded` says why.
     """
-    subjects = importlib.import_module("streamapp.dlq.subject")
-    try:
-        app: StreamApp = importlib.import_module("streamapp.cli.verify").find_app(scope.context, scope.app_name)
-    except (ConfigurationError, click.UsageError) as failure:
-        named = scope.app_name or getattr(scope.context.obj, "app", None)
-        if needs_agents or named or "STREAMAPP_APP_ID" not in os.environ:
-            raise
-        settings = importlib.import_module("streamapp.settings")
-        found: Subject = subjects.Subject(
-            settings=settings.load({}, {}, settings.process_environment()), unloaded=" ".join(str(failure).split())
-        )
-        return found
-    try:
-        app.load_modules()
-        loaded: Subject = asyncio.run(subjects.subject_of(app))
-    except ConfigurationError as failure:
-        if needs_agents:
-            raise
-        bare: Subject = subjects.Subject(settings=app.settings, unloaded=" ".join(str(failure).split()))
-        return bare
-    return loaded
+    found: Subject = subject_by(scope, "streamapp.dlq.subject", needs_app=needs_agents)
+    return found
 
 
 @contextmanager
 def inspector_of(subject: Subject, timeout: float) -> Iterator[LogReader]:
     """Give a reader of the app's cluster. Raises BrokerUnreachable, SettingInvalid."""
-    client_config = importlib.import_module("streamapp.kafka.client_config")
-    versions = importlib.import_module("streamapp.kafka.versions")
-    clock = importlib.import_module("streamapp.clock")
     inspecting = importlib.import_module("streamapp.kafka.inspector")
-    quiet_client()
-    versions.await_broker(client_config.admin(subject.settings, "dlq"), clock.Deadline.after(timeout), fencing=False)
+    reach(subject.settings, timeout, "dlq")
     inspector = inspecting.Inspector(subject.settings, timeout, name="dlq")
     try:
         yield cast("LogReader", inspector)  # its records have a RawRecord's shape, which the client library's types do not say
@@ -180,15 +133,4 @@ def inspector_of(subject: Subject, timeout: float) -> Iterator[LogReader]:
         inspector.close()
 
 
-__all__ = [
-    "EXIT_FINDINGS",
-    "EXIT_NOTHING",
-    "EXIT_REFUSED",
-    "EXIT_UNREACHABLE",
-    "EXIT_USAGE",
-    "Scope",
-    "filter_options",
-    "inspector_of",
-    "scope_options",
-    "subject_here",
-]
+__all__ = ["filter_options", "inspector_of", "scope_options", "subject_here"]

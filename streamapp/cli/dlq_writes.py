@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from streamapp.cli.dlq_options import EXIT_NOTHING, EXIT_REFUSED, EXIT_UNREACHABLE
+from streamapp.cli.scope import EXIT_NOTHING, EXIT_REFUSED, EXIT_UNREACHABLE
 from streamapp.errors import DeadlinePassed
 
 R = TypeVar("R")

@@ -13,7 +13,8 @@ import click
 from rich.console import Console
 
 from streamapp.cli.doctor_screen import document, print_findings, summary
-from streamapp.cli.verify import ends_with_one_line, find_app, quiet_client
+from streamapp.cli.scope import reach
+from streamapp.cli.verify import ends_with_one_line, find_app
 from streamapp.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -84,9 +85,8 @@ def doctor(
     for url in urls:
         if not url.startswith(("http://", "https://")):
             raise click.UsageError(f"--from {url}: must be the http:// or https:// URL of a worker's web port")
-    quiet_client()
     subject = _subject(find_app(context, app_name))
-    _await_broker(subject, timeout)
+    reach(subject.settings, timeout, "doctor")
     gather = _doctor("gather")
     gatherer = gather.Gatherer(
         subject, timeout, urls=urls, show_keys=show_keys, letters=lambda log, configs: _letters(subject, log, configs)
@@ -124,13 +124,6 @@ def _subject(app: StreamApp) -> App:
         bare: App = facts.App(settings=app.settings, agents=(), tables=(), unloaded=" ".join(str(failure).split()))
         return bare
     return loaded
-
-
-def _await_broker(subject: App, timeout: float) -> None:
-    client_config = importlib.import_module("streamapp.kafka.client_config")
-    clock = importlib.import_module("streamapp.clock")
-    versions = importlib.import_module("streamapp.kafka.versions")
-    versions.await_broker(client_config.admin(subject.settings, "doctor"), clock.Deadline.after(timeout), fencing=False)
 
 
 def _letters(subject: App, log: LogReader, configs: Mapping[str, Mapping[str, str]]) -> Mapping[str, Letters]:

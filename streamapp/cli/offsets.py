@@ -12,7 +12,7 @@ import click
 from streamapp.cli.upkeep_options import PREVIEW, await_broker, console, said, screen, subject_here, upkeep_options
 
 if TYPE_CHECKING:
-    from streamapp.cli.dlq_options import Scope
+    from streamapp.cli.scope import Scope
     from streamapp.records import Partition
     from streamapp.upkeep.offsets import Goal, Move, Place
 

@@ -23,7 +23,7 @@ from streamapp.cli.upkeep_options import (
 )
 
 if TYPE_CHECKING:
-    from streamapp.cli.dlq_options import Scope
+    from streamapp.cli.scope import Scope
     from streamapp.upkeep.subject import Subject
     from streamapp.upkeep.topic_plan import Step
 

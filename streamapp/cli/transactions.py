@@ -23,7 +23,7 @@ from streamapp.cli.upkeep_options import (
 )
 
 if TYPE_CHECKING:
-    from streamapp.cli.dlq_options import Scope
+    from streamapp.cli.scope import Scope
     from streamapp.upkeep.open_transactions import Endings, OpenTransaction
     from streamapp.upkeep.transaction_desk import Found, TransactionDesk
 

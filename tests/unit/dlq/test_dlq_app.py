@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from streamapp.cli import main
-from streamapp.cli.dlq_options import Scope, subject_here
+from streamapp.cli.dlq_options import subject_here
+from streamapp.cli.scope import Scope
 from streamapp.errors import ConfigurationError
 from tests.support.dead_letter_world import DeadLetterWorld
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 import streamapp.cli.dlq as dlq_command
 from streamapp.cli import main
-from streamapp.cli.dlq_options import Scope
+from streamapp.cli.scope import Scope
 from streamapp.dlq.filters import Filters
 from streamapp.dlq.subject import Subject
 from streamapp.pipeline.decode import decoder_for, explainer_for

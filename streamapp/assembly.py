@@ -360,7 +360,7 @@ class Assembly:
                 settled=self._is_settled,
                 tracer=traces.tracer(
                     group=settings.identity.app_id,
-                    version=settings.identity.app_version or "unknown",
+                    version=settings.identity.version,
                     keys=settings.observe.otel_keys,
                 ),
             ),
@@ -422,7 +422,7 @@ def engine_settings(settings: Settings, worker_id: str) -> EngineSettings:
     return EngineSettings(
         app_id=settings.identity.app_id,
         worker_id=worker_id,
-        version=settings.identity.app_version or "unknown",
+        version=settings.identity.version,
         transactional_id=client_config.transactional_id(settings, worker_id),
         exactly_once=settings.transaction.exactly_once,
         commit_interval=settings.transaction.commit_interval,
@@ -496,7 +496,7 @@ async def assemble(app: StreamApp) -> AppEngine:
 
 
 def _say_started(settings: Settings, directory: DataDir) -> None:
-    guarantee, version = settings.transaction.processing_guarantee, settings.identity.app_version or "unknown"
+    guarantee, version = settings.transaction.processing_guarantee, settings.identity.version
     made = f"worker id {directory.worker_id}, made now and kept in {directory.path}"
     known = f"worker {directory.worker_id} starts in {directory.path}"
     log_event(

@@ -222,7 +222,7 @@ class Worker(_EndsByExitCode, faust.worker.Worker):
         super().on_setup_root_logger(logger, level)
         if self.logging_config is None:
             settings = self.app.settings
-            lines = JsonLines(lambda: self.app.worker_id, settings.identity.app_version or "unknown", current)
+            lines = JsonLines(lambda: self.app.worker_id, settings.identity.version, current)
             arrange(logger.handlers[0], lines, log_format=settings.observe.log_format)
 
     async def on_startup_finished(self) -> None:

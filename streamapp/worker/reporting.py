@@ -116,7 +116,7 @@ class Reporter:
         settings, readiness = app.settings, app.readiness()
         return WorkerStatus(
             worker=app.worker_id,
-            version=settings.identity.app_version or "unknown",
+            version=settings.identity.version,
             streamapp=importlib.metadata.version(DISTRIBUTION),
             librdkafka=library_version(),
             guarantee=settings.transaction.processing_guarantee,

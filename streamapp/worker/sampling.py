@@ -57,7 +57,7 @@ def lag_sampler(
     settings: Settings, directory: DataDir, topology: Topology, watched: Watched, *, tables: Mapping[str, Collection[str]]
 ) -> Sampler:
     """Return the worker's sampler, not started. On the loop."""
-    worker, version = directory.worker_id, settings.identity.app_version or "unknown"
+    worker, version = directory.worker_id, settings.identity.version
     app_id, interval = settings.identity.app_id, settings.observe.lag_sample_interval
     spare = Spare(watched, topology)
 

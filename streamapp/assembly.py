@@ -19,7 +19,7 @@ from streamapp.clock import Deadline
 from streamapp.doctor.startup import examine_start
 from streamapp.errors import BrokerUnreachable, ConfigurationError, SettingInvalid, TopologyInvalid
 from streamapp.events import Event, log_event
-from streamapp.identity import DataDir
+from streamapp.identity import DataDir, version_of
 from streamapp.kafka import client_config
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.changelog import KafkaChangelogReader
@@ -360,7 +360,7 @@ class Assembly:
                 settled=self._is_settled,
                 tracer=traces.tracer(
                     group=settings.identity.app_id,
-                    version=settings.identity.version,
+                    version=version_of(settings.identity),
                     keys=settings.observe.otel_keys,
                 ),
             ),
@@ -422,7 +422,7 @@ def engine_settings(settings: Settings, worker_id: str) -> EngineSettings:
     return EngineSettings(
         app_id=settings.identity.app_id,
         worker_id=worker_id,
-        version=settings.identity.version,
+        version=version_of(settings.identity),
         transactional_id=client_config.transactional_id(settings, worker_id),
         exactly_once=settings.transaction.exactly_once,
         commit_interval=settings.transaction.commit_interval,
@@ -496,7 +496,7 @@ async def assemble(app: StreamApp) -> AppEngine:
 
 
 def _say_started(settings: Settings, directory: DataDir) -> None:
-    guarantee, version = settings.transaction.processing_guarantee, settings.identity.version
+    guarantee, version = settings.transaction.processing_guarantee, version_of(settings.identity)
     made = f"worker id {directory.worker_id}, made now and kept in {directory.path}"
     known = f"worker {directory.worker_id} starts in {directory.path}"
     log_event(

@@ -22,6 +22,11 @@ WORKER_ID_FILE: Final = "worker-id"
 WEB_FILE: Final = "web"
 
 
+def version_of(settings: IdentitySettings) -> str:
+    """Return what this release is called wherever it is named."""
+    return settings.app_version or "unknown"
+
+
 class DataDir:
     """A data directory that this process holds until `close`, or until it dies: the lock is the kernel's, so a kill frees it.
 

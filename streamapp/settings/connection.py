@@ -71,11 +71,6 @@ class IdentitySettings:
         require_match("app_version", self.app_version, r"[ -~]{1,100}", "1 to 100 printable ASCII characters", optional=True)
 
     @property
-    def version(self) -> str:
-        """What this release is called wherever it is named."""
-        return self.app_version or "unknown"
-
-    @property
     def directory(self) -> Path:
         """The data directory, derived where none is set."""
         return self.data_dir or Path(".streamapp") / _folder(self.app_id) / _folder(self.worker_id or "default")

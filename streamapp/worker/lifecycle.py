@@ -21,6 +21,7 @@ from mode.utils.futures import maybe_cancel
 
 from streamapp.errors import BrokerUnreachable, ConfigurationError, Fatal, RivalWorker, SettingInvalid, StreamAppError
 from streamapp.events import Event, log_event
+from streamapp.identity import version_of
 from streamapp.monitor.logs import JsonLines, arrange
 from streamapp.monitor.traces import current
 from streamapp.records import Outgoing, Partition
@@ -222,7 +223,7 @@ class Worker(_EndsByExitCode, faust.worker.Worker):
         super().on_setup_root_logger(logger, level)
         if self.logging_config is None:
             settings = self.app.settings
-            lines = JsonLines(lambda: self.app.worker_id, settings.identity.version, current)
+            lines = JsonLines(lambda: self.app.worker_id, version_of(settings.identity), current)
             arrange(logger.handlers[0], lines, log_format=settings.observe.log_format)
 
     async def on_startup_finished(self) -> None:

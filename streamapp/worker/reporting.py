@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from streamapp.identity import version_of
 from streamapp.kafka.versions import library_version
 from streamapp.monitor.config_rows import config_rows
 from streamapp.monitor.documents import Known, document, with_history
@@ -116,7 +117,7 @@ class Reporter:
         settings, readiness = app.settings, app.readiness()
         return WorkerStatus(
             worker=app.worker_id,
-            version=settings.identity.version,
+            version=version_of(settings.identity),
             streamapp=importlib.metadata.version(DISTRIBUTION),
             librdkafka=library_version(),
             guarantee=settings.transaction.processing_guarantee,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from streamapp.events import Event, log_event
+from streamapp.identity import version_of
 from streamapp.kafka import client_config
 from streamapp.kafka.client_config import Isolation
 from streamapp.kafka.surroundings import Member, Question, Surroundings
@@ -57,7 +58,7 @@ def lag_sampler(
     settings: Settings, directory: DataDir, topology: Topology, watched: Watched, *, tables: Mapping[str, Collection[str]]
 ) -> Sampler:
     """Return the worker's sampler, not started. On the loop."""
-    worker, version = directory.worker_id, settings.identity.version
+    worker, version = directory.worker_id, version_of(settings.identity)
     app_id, interval = settings.identity.app_id, settings.observe.lag_sample_interval
     spare = Spare(watched, topology)
 

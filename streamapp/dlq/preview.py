@@ -59,7 +59,9 @@ def _target(plan: Plan, subject: Subject) -> str:
 def _errors(plan: Plan) -> str:
     kinds = Counter((short(letter.facts.exception_type), letter.facts.stage) for letter in plan.matched)
     told = ", ".join(f"{count} {error} ({stage})" for (error, stage), count in kinds.most_common(FIRST_IDS))
-    return f"{told}; first ids {' '.join(place_of(letter.id) for letter in plan.matched[:FIRST_IDS])}"
+    # By their places: the order in which they failed is another in each run.
+    first = sorted(plan.matched, key=lambda letter: letter.facts.source)[:FIRST_IDS]
+    return f"{told}; first ids {' '.join(place_of(letter.id) for letter in first)}"
 
 
 def _order(plan: Plan) -> str:

@@ -200,10 +200,6 @@ class Engine:
         self.letters = Letters(self)
         self._watching: asyncio.TimerHandle | None = None
         self._stopped = False
-        self._came_at: dict[Lane, float] = {}
-        """Lanes that were given to this worker and do not run yet, and when (monotonic seconds)."""
-        self._came: dict[Lane, float] = {}
-        """Those that run by now, while others of them do not."""
         self._leads = False
         self.ticks = Ticks(
             admission=self.admission,
@@ -220,7 +216,7 @@ class Engine:
         self.refused = Refused(self.admission)
         self.takes = Takes(self.group.lanes, self.answers, self.send, parts.clock)
         self._sweeper = Sweeper(self.admission, self.group, self.ticks, parts.clock)
-        self._rebalances = RebalanceTimes(parts.clock)
+        self._rebalances = RebalanceTimes(parts.clock, self._say_they_run)
         self._snapshot = Snapshot(
             admission=self.admission,
             group=self.group,
@@ -484,7 +480,6 @@ class Engine:
     # --- LaneEvents: on the loop
 
     def lanes_given(self, lanes: Sequence[Lane]) -> None:
-        self._came_at |= dict.fromkeys(lanes, self.clock.monotonic())
         names = ", ".join(str(lane) for lane in lanes)
         if names:
             log_event(
@@ -502,7 +497,7 @@ class Engine:
             self._listener.on_assigned({lane.partition for lane in lanes})
 
     def lanes_opened(self, lanes: Sequence[Lane]) -> None:
-        self._say_they_run([lane for lane in lanes if lane in self._came_at])
+        self._rebalances.run(lanes)
         self._isolation.opened(lanes)
         for lane in lanes:
             self._sweeper.opened(lane, self._tables_of(lane.partition.topic))
@@ -513,16 +508,10 @@ class Engine:
                 if inlet.agent.holding is not None:
                     inlet.agent.holding.opened(inlet)
             self.wake_line(lane.line)
-        self._rebalances.run(lanes)
         if self._listener is not None:
             self._listener.on_restored({lane.partition for lane in lanes})
 
-    def _say_they_run(self, opened: Sequence[Lane]) -> None:
-        self._came |= {lane: self._came_at.pop(lane) for lane in opened}
-        if not self._came or self._came_at:
-            return
-        lanes, took = list(self._came), self.clock.monotonic() - min(self._came.values())
-        self._came.clear()
+    def _say_they_run(self, lanes: list[Lane], took: float) -> None:
         log_event(
             log, logging.INFO, Event.PARTITIONS_ASSIGNED,
             f"partitions run after {took:.1f} s: {', '.join(str(lane) for lane in lanes)}; {len(self.restored())} of {len(self.group.lanes)} run",
@@ -532,8 +521,6 @@ class Engine:
     def lanes_gone(self, lanes: Sequence[Lane]) -> None:
         gone: set[object] = set(lanes)
         for lane in lanes:
-            self._came_at.pop(lane, None)
-            self._came.pop(lane, None)
             self._sweeper.gone(lane)
             for inlet in lane.inlets:
                 if inlet.agent.holding is not None:

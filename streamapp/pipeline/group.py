@@ -100,8 +100,6 @@ class Group:
         self._lines: dict[tuple[str, int], Line] = {}
         self._tables: dict[tuple[str, int], TablePartition] = {}
         self._starts: dict[Partition, int] = {}
-        self._leaving: dict[Partition, float] = {}
-        """Partitions that are being given back, and since when (monotonic seconds)."""
         """Where partitions without a committed offset began: asked again after an unknown outcome, `latest` would be later."""
         self._in_transit = 0
         self._loop = asyncio.get_running_loop()
@@ -148,12 +146,12 @@ class Group:
             lanes = [self.lanes[where] for where in partitions if where in self.lanes]
             for lane in lanes:
                 lane.pause(REVOKED, kind="revoked")
-        self._leaving |= dict.fromkeys(partitions, time.monotonic())
         return self._giving.submit(self._give_back, lanes)
 
     def revoked(self, source: PartitionSource, partitions: Sequence[Partition]) -> None:
-        began = [at for where in partitions if (at := self._leaving.pop(where, None)) is not None]
-        self._on_loop(self._gone, self._close(partitions), "revoked", time.monotonic() - min(began, default=time.monotonic()))
+        lanes, now = self._close(partitions), time.monotonic()
+        asked = [lane.whys[REVOKED].since for lane in lanes if REVOKED in lane.whys]
+        self._on_loop(self._gone, lanes, "revoked", now - min(asked, default=now))
 
     def lost(self, source: PartitionSource, partitions: Sequence[Partition]) -> None:
         lanes = self._close(partitions)
@@ -169,8 +167,6 @@ class Group:
             "partitions lost: " + ", ".join(str(where) for where in partitions),
             count=len(partitions),
         )
-        for where in partitions:
-            self._leaving.pop(where, None)
         self._on_loop(self._gone, lanes, "lost", 0.0)
 
     def numbered(self, source: PartitionSource, numbers: Mapping[Partition, int]) -> None:

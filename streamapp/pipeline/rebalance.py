@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from streamapp.pipeline.facts import Distribution
@@ -21,25 +21,33 @@ class RebalanceTimes:
     without one is a stop.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, they_run: Callable[[list[Lane], float], None]) -> None:
+        """`they_run`: told once all partitions that came run, which and how many seconds after the first of them came."""
         self.count = 0
         self._clock = clock
+        self._they_run = they_run
         self._took = Histogram(REBALANCES)
         self._began: float | None = None
         self._is_assigned = False
-        self._coming: set[Lane] = set()
+        self._coming: dict[Lane, float] = {}
+        """Lanes that came and do not run yet, and when (monotonic seconds)."""
+        self._ran: dict[Lane, float] = {}
+        """Those that run by now, while others of them do not."""
 
     def told(self) -> Distribution:
         return self._took.told()
 
     def given(self, lanes: Collection[Lane]) -> None:
         """These were assigned."""
-        self._coming = {lane for lane in self._coming if NO_POSITION not in lane.pauses}  # they wait for an operator
+        now = self._clock.monotonic()
+        self._coming = {
+            lane: at for lane, at in self._coming.items() if NO_POSITION not in lane.pauses
+        }  # they wait for an operator
         if not self._is_assigned:
             self._is_assigned = True
             self.count += 1
-            self._began = self._began or self._clock.monotonic()
-        self._coming.update(lanes)
+            self._began = self._began or now
+        self._coming |= dict.fromkeys(lanes, now)
         self._end_if_all_run()
 
     def gone(self, lanes: Collection[Lane]) -> None:
@@ -47,12 +55,17 @@ class RebalanceTimes:
         if self._began is None:
             asked = [lane.whys[REVOKED].since for lane in lanes if REVOKED in lane.whys]
             self._began = min(asked, default=self._clock.monotonic())
-        self._coming.difference_update(lanes)
+        for lane in lanes:
+            self._coming.pop(lane, None)
+            self._ran.pop(lane, None)
         self._end_if_all_run()
 
     def run(self, lanes: Collection[Lane]) -> None:
         """These run."""
-        self._coming.difference_update(lanes)
+        self._ran |= {lane: self._coming.pop(lane) for lane in lanes if lane in self._coming}
+        if self._ran and not self._coming:
+            ran, self._ran = self._ran, {}
+            self._they_run(list(ran), self._clock.monotonic() - min(ran.values()))
         self._end_if_all_run()
 
     def _end_if_all_run(self) -> None:

@@ -214,7 +214,6 @@ class TransactionThread:
         allowed = SAFE_SHARE * self._timeout
         allowed = allowed if unit.within is None else min(allowed, unit.within)
         deadline = Deadline(max(opened_at + allowed, self._clock.monotonic() + 1.0))
-        began = self._clock.monotonic()
         commit = Commit(unit, producer, self._listener, transaction_open, self._clock)
         traced = None if self._tracer is None else self._tracer.commit(unit.records)
         try:
@@ -238,7 +237,7 @@ class TransactionThread:
         self.commit_duration.add(now - closed_at)
         self.unit_records.add(unit.records)
         refused = commit.apply()
-        self._say_if_slow(commit, began)
+        self._say_if_slow(commit, closed_at)
         if producer.suspect:
             # Before `committed`, which lets the loop begin the next transaction: that must be the new producer's.
             self._rebuild("coordinator_trouble")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from streamapp.cli.dlq_documents import age_of
+from streamapp.figures import duration
 from streamapp.verify.duplicates import hashed, readable
 
 if TYPE_CHECKING:
@@ -52,20 +53,6 @@ _FIELD: Final = re.compile(r"\w+\.([\w.\[\]]+) (?:is|has|holds) ")
 # --- words
 
 
-def span(seconds: float | None) -> str:
-    """Return seconds as people write them, the two largest units: 29d4h, 19h04m, 2m13s, 9s; - for unknown."""
-    if seconds is None:
-        return "-"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h{whole // 60 % 60:02}m"
-    return f"{whole // 86_400}d{whole // 3600 % 24}h"
-
-
 def printable(text: str) -> str:
     """Return text without what a terminal would obey, or a line break at."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
@@ -87,11 +74,11 @@ def topic_sentence(topic: str, totals: TopicTotals, left: float | None, now: flo
     counted = f"{topic}: {totals.letters} dead letter{_s(totals.letters)}, {totals.unresolved} unresolved"
     if totals.oldest is None:
         return counted
-    sentence = f"{counted}, oldest {span(age_of(totals.oldest, now))}"
+    sentence = f"{counted}, oldest {duration(age_of(totals.oldest, now))}"
     if left is None:
         return sentence
     which = "it" if totals.dying is totals.oldest else str(totals.dying and totals.dying.place)
-    return f"{sentence}; retention deletes {which} in {span(left)}"
+    return f"{sentence}; retention deletes {which} in {duration(left)}"
 
 
 def _s(count: int) -> str:
@@ -108,7 +95,7 @@ def letter_rows(letters: Sequence[Letter], now: float, *, hidden: bool) -> list[
     return [
         (
             letter.id if places[letter.place] > 1 else letter.place,
-            span(age_of(letter, now)),
+            duration(age_of(letter, now)),
             letter.letter.agent,
             letter.letter.stage or "-",
             error_cell(letter),
@@ -127,7 +114,7 @@ def blocked_rows(rows: Iterable[BlockedKey], now: float, *, hidden: bool) -> lis
         (
             key_cell(row.key, hidden=hidden),
             str(row.held),
-            span(max(0.0, now - row.since)),
+            duration(max(0.0, now - row.since)),
             row.head,
             row.agent,
             f"{row.topic}/{row.partition}",
@@ -145,7 +132,7 @@ def kind_rows(kinds: Iterable[Kind], lefts: Sequence[float | None], now: float) 
             _seen(kind.first, now),
             _seen(kind.last, now),
             "-" if kind.per_hour is None else f"{kind.per_hour:.1f}",
-            span(left),
+            duration(left),
             error_cell(kind.example),
             kind.example.place,
         )
@@ -174,7 +161,7 @@ def job_rows(jobs: Iterable[tuple[str, Job]], now: float) -> list[tuple[str, ...
 
 
 def _seen(moment: float | None, now: float) -> str:
-    return "-" if moment is None else f"{span(max(0.0, now - moment))} ago"
+    return "-" if moment is None else f"{duration(max(0.0, now - moment))} ago"
 
 
 def print_table(
@@ -253,7 +240,7 @@ def letter_screen(
         why = f": {row.reason}" if row.reason else ""
         lines.append(("settled", f"{row.outcome or row.status} {_clock(row.at)} by {row.by}{why}"))
     if left is not None and left < SOON and letter.is_unresolved:
-        lines.append(("kept", f"retention deletes it in {span(left)}"))
+        lines.append(("kept", f"retention deletes it in {duration(left)}"))
     lines.append(("next", next_command))
     return [(name, printable(text)) if name != "stack" else (name, text) for name, text in lines]
 
@@ -348,7 +335,7 @@ def _replays(letter: Letter, job: Job | None) -> str:
         parts.append(f"job {name}" + (f" by {job.operator}" if job is not None else ""))
     said = " ".join(parts) or "-"
     if told.replay_count and at is not None and told.failed_at is not None:
-        said += f", failed again after {span(max(0.0, (told.failed_at - at).total_seconds()))}"
+        said += f", failed again after {duration(max(0.0, (told.failed_at - at).total_seconds()))}"
     return f"{letter.replays}: {said}"
 
 
@@ -415,6 +402,5 @@ __all__ = [
     "print_table",
     "printable",
     "remarks",
-    "span",
     "topic_sentence",
 ]

@@ -14,6 +14,7 @@ import click
 
 from streamapp.cli.verify import ends_with_one_line, find_app, quiet_client
 from streamapp.errors import BrokerUnreachable
+from streamapp.figures import duration
 
 if TYPE_CHECKING:
     from streamapp.application import StreamApp
@@ -145,7 +146,7 @@ def _wait(desk: _Desk, number: int | None, longest: float, every: float, *, by_s
             return board, 1
         left = desk.unread(rows)
         unread = "unknown" if left is None else f"{left:,} unread"
-        click.echo(f"{board.group.status}: {unread}, {desk.duration(passed)} of {desk.duration(longest)}", err=True)
+        click.echo(f"{board.group.status}: {unread}, {duration(passed)} of {duration(longest)}", err=True)
         time.sleep(min(every, longest - passed))
         board = desk.look_again(board)
 
@@ -194,11 +195,6 @@ class _Desk:
     def unread(self, rows: Sequence[Any]) -> int | None:
         found: int | None = self._watching.unread(rows)
         return found
-
-    @staticmethod
-    def duration(seconds: float) -> str:
-        text: str = importlib.import_module("streamapp.monitor.lag.wording").duration(seconds)
-        return text
 
     def _documents(self) -> list[StatusDocument]:
         """Return what workers tell: the one that is named, which has to; else this machine's and the peers, where they do."""

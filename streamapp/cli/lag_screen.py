@@ -11,10 +11,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from streamapp import figures
 from streamapp.cli.dlq_screen import print_line, print_table, printable
-from streamapp.monitor.lag import wording
 from streamapp.monitor.lag.group import SEVERITY
 from streamapp.monitor.lag.verdict import GroupVerdict, Interval, Status
+from streamapp.monitor.lag.wording import growth
 from streamapp.verify.lag_watch import Board, Row
 
 COLUMNS: Final = (
@@ -84,9 +85,9 @@ def _explained(console: Console, row: Row) -> None:
             print_line(console, f"    {printable(row.fix)}")
     elif held is not None:
         whose = printable(held.transactional_id or f"producer {held.producer_id}")
-        age = f", open for {wording.duration(held.age)}" if held.age is not None else ""
+        age = f", open for {figures.duration(held.age)}" if held.age is not None else ""
         print_line(
-            console, f"{verdict.partition}: {wording.count(verdict.blocked, 'record')} behind a transaction of {whose}{age}"
+            console, f"{verdict.partition}: {figures.count(verdict.blocked, 'record')} behind a transaction of {whose}{age}"
         )
 
 
@@ -107,23 +108,23 @@ def _cells(row: Row, *, with_blocked: bool, wide: bool) -> tuple[str, ...]:
         _known(row.high_watermark),
         _known(verdict.lag),
         *((_known(verdict.blocked),) if with_blocked else ()),
-        row.asked.worker or wording.UNKNOWN,
-        wording.duration(verdict.age),
-        wording.growth(verdict.growth),
-        wording.duration(verdict.drain.estimate if verdict.drain is not None else None),
+        row.asked.worker or figures.UNKNOWN,
+        figures.duration(verdict.age),
+        growth(verdict.growth),
+        figures.duration(verdict.drain.estimate if verdict.drain is not None else None),
         _loss(verdict.loss),
         str(verdict.status),
         *((member.consumer_id, member.host, member.client_id) if wide and member is not None else ()),
-        *((wording.UNKNOWN,) * 3 if wide and member is None else ()),
+        *((figures.UNKNOWN,) * 3 if wide and member is None else ()),
     )
 
 
 def _loss(seconds: float | None) -> str:
-    return wording.UNKNOWN if seconds is None or math.isinf(seconds) else wording.duration(seconds)
+    return figures.UNKNOWN if seconds is None or math.isinf(seconds) else figures.duration(seconds)
 
 
 def _known(value: int | None) -> str:
-    return wording.UNKNOWN if value is None else str(value)
+    return figures.UNKNOWN if value is None else str(value)
 
 
 # --- JSON

@@ -21,6 +21,7 @@ from streamapp.cli.upkeep_options import (
     subject_here,
     upkeep_options,
 )
+from streamapp.figures import duration
 
 if TYPE_CHECKING:
     from streamapp.cli.scope import Scope
@@ -207,7 +208,7 @@ def _show_endings(scope: Scope, chosen: Endings, done: Mapping[OpenTransaction, 
 def _print(shown: Sequence[OpenTransaction]) -> None:
     if not shown:
         return
-    drawn, span = screen(), screen().span
+    drawn = screen()
     rows = [
         (
             one.partition.topic,
@@ -215,11 +216,11 @@ def _print(shown: Sequence[OpenTransaction]) -> None:
             str(one.start),
             str(one.producer_id),
             str(one.epoch),
-            span(one.age),
+            duration(one.age),
             "hanging" if one.hanging else "open",
             one.transactional_id or "-",
             one.state or "-",
-            span(one.timeout),
+            duration(one.timeout),
             one.coordinator or "-",
             "-" if one.behind is None else str(one.behind),
             one.why,

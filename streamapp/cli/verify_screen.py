@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamapp.figures import duration
 from streamapp.verify.rows import (
     BAD,
     Check,
@@ -132,17 +133,6 @@ def _sentence(report: Report) -> str:
     return f"{report.app_id}: looked at {', '.join(looked) or 'nothing'}: {summary['findings']} findings, {summary['unchecked']} not checked"
 
 
-def duration(seconds: float | None) -> str:
-    """Return seconds as people write them: 12m30s, 4.2s, or - for unknown."""
-    if seconds is None:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
-
-
 def _known(value: int | None) -> str:
     return "-" if value is None else str(value)
 
@@ -206,4 +196,4 @@ class Progress:
         self.end()
 
 
-__all__ = ["Progress", "duration", "show"]
+__all__ = ["Progress", "show"]

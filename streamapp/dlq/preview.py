@@ -10,6 +10,7 @@ from streamapp.dlq.guards import REPLAYS, since
 from streamapp.dlq.job import Pace
 from streamapp.dlq.plan import Plan
 from streamapp.dlq.subject import Subject
+from streamapp.figures import duration
 
 FIRST_IDS = 5
 """Ids that a preview names."""
@@ -105,21 +106,6 @@ def _guards(plan: Plan, pace: Pace) -> str:
         seconds = max(0, len(plan.send) - pace.batch) / pace.rate
         told.append(f"pace {pace.rate:g}/s: {'under 1 s' if seconds < 1 else 'about ' + duration(seconds)}")
     return "; ".join(told)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people write them: 7d, 2h19m, 12m30s, 4s."""
-    left = max(0, round(seconds))
-    parts: list[tuple[int, str]] = []
-    for name, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append((count, name))
-    if not parts:
-        return "0s"
-    (first, unit), *rest = parts
-    second = f"{rest[0][0]:02}{rest[0][1]}" if rest and rest[0][0] else ""
-    return f"{first}{unit}{second.lstrip('0') if unit == 'd' else second}"
 
 
 def document(plan: Plan) -> dict[str, object]:

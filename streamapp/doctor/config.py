@@ -7,9 +7,9 @@ from typing import Final
 
 from streamapp.doctor.check import Check, error, unchecked, warning
 from streamapp.doctor.facts import CouldNotCheck, Facts, retention_of, told
-from streamapp.doctor.words import names, size
+from streamapp.doctor.words import names
+from streamapp.figures import duration, size
 from streamapp.monitor.finding import Finding, Level
-from streamapp.monitor.lag.wording import duration
 from streamapp.settings import OWNED_OPTIONS
 
 LARGE: Final = 2**30

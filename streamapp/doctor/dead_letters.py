@@ -8,8 +8,8 @@ from typing import Final
 from streamapp.doctor.check import Check, error, information, unchecked, warning
 from streamapp.doctor.facts import DAY, HOUR, CouldNotCheck, Facts, Topic, message_bytes, retention_of, told
 from streamapp.doctor.words import allow, alter_topic, create_topic, names, widen_topic
+from streamapp.figures import duration
 from streamapp.monitor.finding import Finding, Level
-from streamapp.monitor.lag.wording import duration
 
 SLACK_BYTES: Final = 65_536
 """A dead letter is its record and at most so many bytes of headers."""

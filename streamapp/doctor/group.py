@@ -8,8 +8,8 @@ from typing import Final
 from streamapp.doctor.check import Check, error, information, unchecked, warning
 from streamapp.doctor.facts import DAY, CouldNotCheck, Facts, Heard, Unread, told
 from streamapp.doctor.words import count, names, several
+from streamapp.figures import duration
 from streamapp.monitor.finding import Finding, Level
-from streamapp.monitor.lag.wording import duration
 from streamapp.monitor.status import DoctorFacts
 
 SESSION_LIMITS: Final = (6.0, 1800.0)
@@ -137,7 +137,7 @@ def g06_session_and_restarts(facts: Facts) -> Iterator[Finding]:
         return
     if group.session_timeout > 300:
         yield information(
-            "G06", "STREAMAPP_SESSION_TIMEOUT", f"session_timeout {duration(group.session_timeout)} is above 5m00s",
+            "G06", "STREAMAPP_SESSION_TIMEOUT", f"session_timeout {duration(group.session_timeout)} is above 5m",
             "so long are the partitions of a worker unowned that does not come back", "set STREAMAPP_SESSION_TIMEOUT=300",
         )  # fmt: skip
     measured = {each.document.worker.worker: more.restarts for each, more in _those_that_tell(facts)}
@@ -254,7 +254,7 @@ def g09_rebalances(facts: Facts) -> Iterator[Finding]:
     who = f"started: {names(joined)}" if joined else "members expired, no deploy: handlers too slow"
     gone = f"; gone: {names(left)}" if left else ""
     yield warning(
-        "G09", worker, f"{number} rebalances in 10m00s, {duration(lasted)} of the last hour; {who}{gone}",
+        "G09", worker, f"{number} rebalances in 10m, {duration(lasted)} of the last hour; {who}{gone}",
         "work stands still in each; a member that expires because it is slow makes the others slower: the spiral",
         "look at G06 and G08; keep STREAMAPP_WORKER_ID stable, so that a restart does not rebalance"
         if joined

@@ -11,9 +11,9 @@ from streamapp.doctor.check import Check, error, information, unchecked, warning
 from streamapp.doctor.facts import Facts, Told, told
 from streamapp.doctor.group import wide_enough
 from streamapp.doctor.words import create_topic, names, several, shown_key
+from streamapp.figures import duration
 from streamapp.monitor.finding import Finding, Level
 from streamapp.monitor.lag.verdict import Cause
-from streamapp.monitor.lag.wording import duration
 from streamapp.monitor.status import PartitionStatus
 from streamapp.records import Partition
 

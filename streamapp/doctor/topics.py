@@ -8,9 +8,9 @@ from typing import Final
 
 from streamapp.doctor.check import Check, error, unchecked, warning
 from streamapp.doctor.facts import DAY, HOUR, CouldNotCheck, Facts, Topic, message_bytes, retention_of, told
-from streamapp.doctor.words import alter_topic, create_topic, names, replicate, size
+from streamapp.doctor.words import alter_topic, create_topic, names, replicate
+from streamapp.figures import duration, size
 from streamapp.monitor.finding import Finding, Level
-from streamapp.monitor.lag.wording import duration
 from streamapp.records import Partition
 
 TRANSACTION_STATE: Final = "__transaction_state"

@@ -8,8 +8,8 @@ from typing import Final
 
 from streamapp.doctor.check import Check, error, unchecked, warning
 from streamapp.doctor.facts import Facts, OpenTransaction, told
+from streamapp.figures import duration
 from streamapp.monitor.finding import Finding, Level
-from streamapp.monitor.lag.wording import duration
 
 CLEAN_UP: Final = 10.0
 """Seconds after its timeout within which a broker ends a transaction: transaction.abort.timed.out.transaction.cleanup.interval.ms."""

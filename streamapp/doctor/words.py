@@ -19,13 +19,6 @@ def count(number: float) -> str:
     return f"{number:.0f}"
 
 
-def size(number: float) -> str:
-    for unit, of in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if number >= of:
-            return f"{number / of:.1f} {unit}"
-    return f"{number:.0f} bytes"
-
-
 def several(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
@@ -89,6 +82,5 @@ __all__ = [
     "replicate",
     "several",
     "shown_key",
-    "size",
     "widen_topic",
 ]

@@ -22,7 +22,8 @@ from streamapp.events import Event, log_event
 from streamapp.kafka.surroundings import Surroundings
 from streamapp.monitor import keeping
 from streamapp.monitor.lag.inputs import Sample
-from streamapp.monitor.watch import Around, LagWatch, Past, TopicLimits, View
+from streamapp.monitor.lag.topic_limits import TopicLimits
+from streamapp.monitor.watch import Around, LagWatch, Past, View
 from streamapp.pipeline.facts import EngineFacts
 from streamapp.ports import LogEnds, Watermarks
 from streamapp.records import Partition

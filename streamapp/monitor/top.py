@@ -14,10 +14,10 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from streamapp.figures import UNKNOWN, duration, latency, number, rate, share, size
 from streamapp.monitor.lag.verdict import Status
 from streamapp.monitor.status import AgentStatus, Bounds, PartitionStatus, Point, StatusDocument
 
-UNKNOWN: Final = "-"
 WIDE: Final = 120
 """Columns from which bounds stand beside their estimates."""
 TREND: Final = 12
@@ -200,13 +200,13 @@ def _partitions(rows: Sequence[PartitionStatus], width: int) -> _Section:
         _Column("PARTITION", tuple(f"{row.topic}/{row.partition}" for row in rows), right=False),
         _Column("LAG", tuple(count(row.lag) for row in rows)),
         _Column("30 MIN", tuple(trend(row.history) for row in rows), right=False, rank=4),
-        _Column("AGE", tuple(span(row.age) for row in rows)),
-        _Column("IN/S", tuple(_rate(row.produced_rate) for row in rows), rank=7),
-        _Column("OUT/S", tuple(_rate(row.consumed_rate) for row in rows), rank=6),
+        _Column("AGE", tuple(duration(row.age) for row in rows)),
+        _Column("IN/S", tuple(UNKNOWN if row.produced_rate is None else number(row.produced_rate) for row in rows), rank=7),
+        _Column("OUT/S", tuple(UNKNOWN if row.consumed_rate is None else number(row.consumed_rate) for row in rows), rank=6),
         _Column("GROWTH", tuple(_growth(row.growth, bounds=wide) for row in rows), rank=1),
         _Column("DRAIN", tuple(_drain(row.drain, bounds=wide) for row in rows), rank=3),
-        _Column("LOSS", tuple("never" if row.loss_never else span(row.loss) for row in rows), rank=2),
-        _Column("COMMIT", tuple(span(row.commit_age) for row in rows), rank=8),
+        _Column("LOSS", tuple("never" if row.loss_never else duration(row.loss) for row in rows), rank=2),
+        _Column("COMMIT", tuple(duration(row.commit_age) for row in rows), rank=8),
         _Column("WORKER", tuple(owners), right=False, rank=5),
         _Column("STATUS", tuple(_status(row.status) for row in rows), right=False),
     ]
@@ -226,15 +226,15 @@ def trend(points: Sequence[Point] | None) -> str:
 def _growth(bounds_of: Bounds | None, *, bounds: bool) -> str:
     if bounds_of is None:
         return UNKNOWN
-    said = f"{_signed(bounds_of.estimate)}/s"
-    return f"{said} ({_plain(bounds_of.low)}…{_plain(bounds_of.high)})" if bounds else said
+    said = rate(bounds_of.estimate, signed=True)
+    return f"{said} ({number(bounds_of.low)}…{number(bounds_of.high)})" if bounds else said
 
 
 def _drain(bounds_of: Bounds | None, *, bounds: bool) -> str:
     if bounds_of is None:
         return UNKNOWN
-    said = span(bounds_of.estimate)
-    return f"{said} ({span(bounds_of.low)}…{span(bounds_of.high)})" if bounds else said
+    said = duration(bounds_of.estimate)
+    return f"{said} ({duration(bounds_of.low)}…{duration(bounds_of.high)})" if bounds else said
 
 
 # --- the other sections
@@ -253,9 +253,9 @@ def _agents(documents: Sequence[StatusDocument], width: int) -> _Section:
         _Column("AGENT", tuple(agents), right=False),
         _Column("READS", tuple(", ".join(each[0].topics) for each in found), right=False, rank=3),
         _Column("PROCESSED", tuple(count(sum(agent.processed for agent in each)) for each in found)),
-        _Column("BUSY", tuple(_share(_most(agent.busy for agent in each)) for each in found)),
-        _Column("P50", tuple(_short(_most(agent.p50 for agent in each)) for each in found), rank=4),
-        _Column("P99", tuple(_short(_most(agent.p99 for agent in each)) for each in found)),
+        _Column("BUSY", tuple(share(_most(agent.busy for agent in each)) for each in found)),
+        _Column("P50", tuple(latency(_most(agent.p50 for agent in each)) for each in found), rank=4),
+        _Column("P99", tuple(latency(_most(agent.p99 for agent in each)) for each in found)),
         _Column("IN HAND", tuple(count(sum(agent.in_hand for agent in each)) for each in found), rank=2),
         _Column("RETRIES", tuple(count(sum(sum(agent.retries.values()) for agent in each)) for each in found), rank=1),
         _Column("DEAD LETTERS", tuple(Text(count(number), style=_BAD if number else "") for number in dead)),
@@ -276,9 +276,9 @@ def _transactions(documents: Sequence[StatusDocument], width: int) -> _Section:
             for outcome, rank in (("committed", 0), ("aborted", 0), ("resumed", 3), ("unknown", 4))
         ),
         _Column("REBUILT", tuple(count(sum(each.rebuilds.values())) for each in of), rank=2),
-        _Column("OPEN", tuple(_short(each.open_age) for each in of)),
-        _Column("COMMIT P50", tuple(_short(each.commit_p50) for each in of), rank=5),
-        _Column("COMMIT P99", tuple(_short(each.commit_p99) for each in of), rank=1),
+        _Column("OPEN", tuple(latency(each.open_age) for each in of)),
+        _Column("COMMIT P50", tuple(latency(each.commit_p50) for each in of), rank=5),
+        _Column("COMMIT P99", tuple(latency(each.commit_p99) for each in of), rank=1),
         _Column("REBALANCES", tuple(count(each.rebalances) for each in of), rank=1),
     ]
     return _table(columns, width, fewest=1)
@@ -298,7 +298,7 @@ def _tables(documents: Sequence[StatusDocument], width: int) -> _Section:
         _Column("BYTES", tuple(size(_sum(row.bytes for row in each)) for each in rows)),
         _Column("RESTORING", tuple(count(len(each)) if each else "none" for each in left)),
         _Column("TO RESTORE", tuple(count(_sum(row.remaining for row in each)) if each else UNKNOWN for each in left), rank=1),
-        _Column("TIME LEFT", tuple(span(_most(row.seconds_left for row in each)) for each in left)),
+        _Column("TIME LEFT", tuple(duration(_most(row.seconds_left for row in each)) for each in left)),
         _Column("TROUBLE", tuple(next((row.trouble for row in each if row.trouble), "") for each in left), right=False, rank=2),
     ]
     return _table(columns, width, fewest=1)
@@ -317,10 +317,10 @@ def _dead_letters(documents: Sequence[StatusDocument], now: float, width: int) -
     columns = [
         _Column("DEAD LETTERS", tuple(topics), right=False),
         _Column("UNRESOLVED", tuple(Text(each, style="" if each == "0" else _BAD) for each in unresolved)),
-        _Column("OLDEST", tuple(span(None if at is None else max(0.0, now - at)) for at in oldest)),
+        _Column("OLDEST", tuple(duration(None if at is None else max(0.0, now - at)) for at in oldest)),
         _Column(
             "DELETED IN",
-            tuple(span(min((row.loss for row in each if row.loss is not None), default=None)) for each in rows),
+            tuple(duration(min((row.loss for row in each if row.loss is not None), default=None)) for each in rows),
         ),
     ]
     return _table(columns, width, fewest=1)
@@ -362,59 +362,8 @@ def _rank(status: str) -> int:
     return _ORDER.get(status, _ORDER[Status.UNKNOWN])
 
 
-def span(seconds: float | None) -> str:
-    """Return seconds as people write them, the two largest units: 5d22h, 19h04m, 12m30s, 9s."""
-    if seconds is None:
-        return UNKNOWN
-    if seconds == float("inf"):
-        return "never"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h{whole // 60 % 60:02}m"
-    return f"{whole // 86_400}d{whole // 3600 % 24}h"
-
-
 def count(number: int | None) -> str:
     return UNKNOWN if number is None else str(number)
-
-
-def size(number: int | None) -> str:
-    """Return bytes, with a unit of 1024."""
-    if number is None:
-        return UNKNOWN
-    amount = float(number)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
-def _short(seconds: float | None) -> str:
-    if seconds is None:
-        return UNKNOWN
-    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.1f}s" if seconds < 60 else span(seconds)
-
-
-def _rate(rate: float | None) -> str:
-    return UNKNOWN if rate is None else _plain(rate)
-
-
-def _plain(rate: float) -> str:
-    return f"{rate:.1f}" if 0 < abs(rate) < 10 and f"{rate:.1f}" != f"{rate:.0f}.0" else f"{rate:.0f}"
-
-
-def _signed(rate: float) -> str:
-    said = _plain(rate)
-    return f"+{said}" if rate > 0 and said != "0" else said.replace("-0", "0") if said == "-0" else said
-
-
-def _share(share: float | None) -> str:
-    return UNKNOWN if share is None else f"{share:.0%}"
 
 
 def _most(figures: Iterable[float | None]) -> float | None:
@@ -431,4 +380,4 @@ def _clock(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).strftime("%H:%M:%SZ")
 
 
-__all__ = ["Heard", "count", "partitions_of", "screen", "size", "span", "trend"]
+__all__ = ["Heard", "count", "partitions_of", "screen", "trend"]

@@ -14,6 +14,7 @@ from streamapp.events import Event, log_event
 from streamapp.monitor.lag.evaluate import evaluate, evaluate_group, settled
 from streamapp.monitor.lag.explain import explain
 from streamapp.monitor.lag.inputs import Change, Config, Happening, Limits, RestoreShown, Sample
+from streamapp.monitor.lag.topic_limits import NOT_SEEN, TopicLimits
 from streamapp.monitor.lag.verdict import GroupVerdict, Status, Verdict
 from streamapp.monitor.quantiles import quantile
 from streamapp.monitor.rings import Memory, Reach
@@ -31,29 +32,6 @@ RESTORE_MOVES: Final = 60.0
 _STANDS: Final = frozenset({"stopped", "blocked", "unwritten", "suspect", "paused", "no position"})
 """Standstills that mark the history as a pause; retries are too short for it, and a breaker has a mark of its own."""
 _WORSE: Final = {Status.DATA_LOST, Status.AT_RISK, Status.STALLED, Status.CLIFF, Status.FALLING_BEHIND}
-
-
-@dataclass(frozen=True, slots=True)
-class TopicLimits:
-    """How a topic is set, as far as it bounds what is unread."""
-
-    cleanup_policy: str | None = None
-    retention: float | None = None
-    """Seconds; None: unlimited."""
-    retention_bytes: int | None = None
-    delete_retention: float | None = None
-
-    @classmethod
-    def of(cls, config: Mapping[str, str]) -> TopicLimits:
-        kept, size, tombstones = (
-            _number(config.get(name)) for name in ("retention.ms", "retention.bytes", "delete.retention.ms")
-        )
-        return cls(
-            cleanup_policy=config.get("cleanup.policy"),
-            retention=None if kept is None else kept / 1000,
-            retention_bytes=None if size is None else int(size),
-            delete_retention=None if tombstones is None else tombstones / 1000,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,19 +253,18 @@ class LagWatch:
         self, lane: LaneFacts, agents: Sequence[AgentFacts], restoring: Sequence[Mapping[str, Any]], around: Around, now: float
     ) -> Limits:
         partition = lane.partition
-        topic = around.topics.get(partition.topic)
-        policy = "" if topic is None else topic.cleanup_policy or "delete"
+        topic = around.topics.get(partition.topic, NOT_SEEN)
         p99s = [found for agent in agents if (found := quantile(agent.duration, 0.99)) is not None]
         is_moving_house = lane.state == "assigned" or any(each.kind == "revoked" for each in lane.standstills)
         if is_moving_house:
             self._unsettled.setdefault(partition, now)
         return Limits(
-            retention=None if topic is None else topic.retention,
-            retention_bytes=None if topic is None else topic.retention_bytes,
-            retention_known=topic is not None,
-            compacted="compact" in policy,
-            deleted="delete" in policy or topic is None,
-            delete_retention=None if topic is None else topic.delete_retention,
+            retention=topic.retention,
+            retention_bytes=topic.retention_bytes,
+            retention_known=topic.known,
+            compacted=topic.compacted,
+            deleted=topic.deleted,
+            delete_retention=topic.delete_retention,
             offsets_retention=around.offsets_retention,
             empty_since=None,  # we are in it
             owner=self.past.worker,
@@ -401,17 +378,8 @@ def _shares(before: tuple[float, dict[str, float]], after: tuple[float, dict[str
     return {agent: min(1.0, max(0.0, (seconds - before[1].get(agent, 0.0)) / passed)) for agent, seconds in after[1].items()}
 
 
-def _number(text: str | None) -> float | None:
-    """Return the number, None for a limit that is absent or -1."""
-    try:
-        number = float(text) if text is not None else -1.0
-    except ValueError:
-        return None
-    return None if number < 0 else number
-
-
 def _rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 3)
 
 
-__all__ = ["Around", "LagWatch", "Past", "TopicLimits", "View", "tell_change"]
+__all__ = ["Around", "LagWatch", "Past", "View", "tell_change"]

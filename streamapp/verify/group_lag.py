@@ -10,6 +10,7 @@ from typing import Final, cast
 from streamapp.kafka.inspector import Inspector, Layout, LogChanged
 from streamapp.kafka.members import Member, Membership
 from streamapp.monitor.lag.inputs import Sample
+from streamapp.monitor.lag.topic_limits import TopicLimits
 from streamapp.ports import LogReader
 from streamapp.records import Partition, RawRecord
 from streamapp.verify.holders import holders
@@ -18,21 +19,6 @@ from streamapp.verify.transactions import OpenTransaction
 from streamapp.verify.unread import first_unread
 
 REPLAYED_AT: Final = "streamapp.dlq.replayed-at"
-RETENTION_MS: Final = "604800000"
-DELETE_RETENTION_MS: Final = "86400000"
-"""Kafka's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class TopicLimits:
-    """How long a topic keeps its records. `known`: whether its settings may be seen."""
-
-    known: bool
-    retention: float | None
-    retention_bytes: int | None
-    compacted: bool
-    deleted: bool
-    delete_retention: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +85,12 @@ def read_group(inspector: Inspector, group: Group, now: float) -> Reading:
                 member=by_partition.get(where),
                 worker=_worker(by_partition[where], group) if where in by_partition else None,
                 transaction=holding.get(where),
-                limits=limits_of(configs.get(where.topic)),
+                limits=TopicLimits.of(configs.get(where.topic)),
             )
             for where in partitions
         },
         missing=[topic for topic in group.topics if not layout.partitions(topic)],
         offsets_retention=_expiry(inspector, layout, members),
-    )
-
-
-def limits_of(config: Mapping[str, str] | None) -> TopicLimits:
-    """Return what a topic's settings say; None: they may not be seen."""
-    if config is None:
-        return TopicLimits(known=False, retention=None, retention_bytes=None, compacted=False, deleted=True, delete_retention=0.0)
-    policy = config.get("cleanup.policy", "delete")
-    size, kept = int(config.get("retention.bytes", "-1")), int(config.get("retention.ms", RETENTION_MS))
-    return TopicLimits(
-        known=True,
-        retention=kept / 1000 if kept >= 0 else None,
-        retention_bytes=size if size >= 0 else None,
-        compacted="compact" in policy,
-        deleted="delete" in policy,
-        delete_retention=int(config.get("delete.retention.ms", DELETE_RETENTION_MS)) / 1000,
     )
 
 
@@ -190,4 +160,4 @@ def _expiry(inspector: Inspector, layout: Layout, members: Membership | None) ->
     return inspector.offsets_retention(layout) if members is not None and members.is_empty else None
 
 
-__all__ = ["Asked", "Group", "Reading", "TopicLimits", "age_mark", "limits_of", "read_group"]
+__all__ = ["Asked", "Group", "Reading", "age_mark", "read_group"]

@@ -110,7 +110,7 @@ class LagWatch:
             retention_known=topic.known,
             compacted=topic.compacted,
             deleted=topic.deleted,
-            delete_retention=topic.delete_retention if topic.compacted else None,
+            delete_retention=topic.delete_retention,
             offsets_retention=reading.offsets_retention,
             empty_since=self._empty_since,
             owner=asked.worker,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from streamapp.kafka.members import Member, Membership
 from streamapp.monitor.lag.inputs import Sample
 from streamapp.monitor.lag.series import lag_of
+from streamapp.monitor.lag.topic_limits import TopicLimits
 from streamapp.monitor.status import (
     GroupStatus,
     Histogram,
@@ -20,7 +21,7 @@ from streamapp.monitor.status import (
     WorkerStatus,
 )
 from streamapp.records import Partition
-from streamapp.verify.group_lag import Asked, Reading, TopicLimits
+from streamapp.verify.group_lag import Asked, Reading
 from streamapp.verify.transactions import OpenTransaction
 from tests.support.lag_series import CONFIG, DAY, NOW
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from streamapp.figures import count, duration, moment, rate, share
 from streamapp.monitor.lag.inputs import Config
 from streamapp.monitor.lag.verdict import Cause, Status, Verdict
-from streamapp.monitor.lag.wording import count, duration, growth, moment, rate, share, spread
+from streamapp.monitor.lag.wording import growth, spread
 
 DAY: Final = 86_400.0
 STALE: Final = 300.0

@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
+from streamapp.figures import duration
 from streamapp.monitor.lag.inputs import Config
 from streamapp.monitor.lag.verdict import GroupVerdict, Interval, Status, Verdict
-from streamapp.monitor.lag.wording import duration
 from streamapp.records import Partition
 
 SEVERITY: Final = {status: rank for rank, status in enumerate(Status)}

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from streamapp.figures import duration
 from streamapp.monitor.lag.inputs import Change, Config, Happening, Limits
 from streamapp.monitor.lag.loss import Loss
 from streamapp.monitor.lag.rates import LONG, SHORT, consumed, percentile_95, slope
 from streamapp.monitor.lag.series import Series, blocked_of, lag_of
 from streamapp.monitor.lag.verdict import Cause, Interval
-from streamapp.monitor.lag.wording import duration
 from streamapp.pipeline.facts import StandsFor, Standstill
 
 FRESH: Final = 10.0

@@ -1,4 +1,4 @@
-"""One topic of one partition, and an agent that counts its records: more workers than that have nothing to do."""
+"""One topic of one partition, or of PARTITIONS, and an agent that counts its records: more workers than that have nothing to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamapp import StreamApp
 
 APP_ID = os.environ["APP_ID"]
 app = StreamApp(APP_ID)
-clicks = app.topic(f"{APP_ID}-clicks", partitions=1)
+clicks = app.topic(f"{APP_ID}-clicks", partitions=int(os.environ.get("PARTITIONS", "1")))
 seen = app.Table("seen", default=int)
 
 

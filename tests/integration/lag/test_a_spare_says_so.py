@@ -3,6 +3,7 @@ all of it is told from memory. A restart in another version is known as such."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -62,3 +63,27 @@ def test_the_second_worker_on_one_partition_is_told_and_shows_the_first(bootstra
         (row,) = status(owner, "?history=30m").partitions
         assert row.history
         assert min(point.at for point in row.history) < status(owner).worker.started, "what was before the restart is known"
+
+
+@pytest.mark.timeout(240)
+def test_a_ninth_worker_on_eight_partitions_is_told_at_once_and_by_the_doctor(bootstrap: str, tmp_path: Path) -> None:
+    line = "9 workers, 8 partitions: 1 idle"
+    with OwnProject(bootstrap, tmp_path, "lone", PARTITIONS="8", STREAMAPP_LAG_SAMPLE_INTERVAL="60") as project:
+        eight = [project.workers.start(f"w-{number}", web=True) for number in range(8)]
+        wait_until(
+            lambda: all(held(worker) == 1 for worker in eight), deadline=120, why=lambda: repr([held(worker) for worker in eight])
+        )
+        ninth = project.workers.start("w-8", web=True)
+        ninth.ready()
+        wait_until(lambda: line in ninth.log_text(), deadline=60, why=ninth.tail)
+        assert [held(worker) for worker in (*eight, ninth)] == [1] * 8 + [0]
+        assert not [worker.id for worker in eight if line in worker.log_text()]
+
+        told = project.faust("doctor", "--only", "G01", "--json")
+        assert line in [json.loads(row)["line"] for row in told.stdout.splitlines()], told.stdout + told.stderr
+        assert set(project.workers.stop().values()) == {0}
+
+
+def held(worker: Worker) -> int:
+    """Return how many partitions it has, as it says; 0 while nobody answers."""
+    return int(worker.readiness().get("restored", 0))

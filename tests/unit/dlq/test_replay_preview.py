@@ -13,7 +13,7 @@ from streamapp.dlq.filters import Filters
 from streamapp.dlq.guards import GuardRefused
 from streamapp.dlq.job import Ended, Pace, Result
 from streamapp.dlq.plan import NothingMatched, Plan, Planner, Wish
-from streamapp.dlq.preview import document, duration, lines
+from streamapp.dlq.preview import document, lines
 from streamapp.dlq.subject import Subject
 from streamapp.pipeline.cursor import Cursor
 from streamapp.pipeline.dead_letter import DeadLetterTopic, Failure, Writer, bury
@@ -232,11 +232,3 @@ def test_each_result_has_its_exit_code(result: Result, code: int) -> None:
     orders = Orders()
     orders.fails(0, b"a")
     assert exit_code(orders.plan(), result) == code
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0s"), (4, "4s"), (750, "12m30s"), (8340, "2h19m"), (604_800, "7d"), (2_520_000, "29d4h"), (3600, "1h")],
-)
-def test_durations_are_as_people_write_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -55,7 +55,7 @@ def test_all_of_them_are_capacity() -> None:
 def test_a_group_is_drained_when_its_slowest_partition_is() -> None:
     slow = replace(CATCHING, drain=Interval(600, 500, 700))
     assert group(CATCHING, slow, OK).drain == Interval(600, 500, 700)
-    assert "drained in 10m00s (8m20s to 11m40s)" in group(CATCHING, slow, OK).sentence
+    assert "drained in 10m (8m20s to 11m40s)" in group(CATCHING, slow, OK).sentence
     assert group(CATCHING, slow, BEHIND).drain is None
 
 
@@ -111,5 +111,5 @@ def test_a_long_list_is_cut() -> None:
 def test_nothing_unread_and_nothing_known_are_told_apart() -> None:
     assert group(OK, OK).sentence == "2 partitions, nothing unread"
     level = judged(ramp(1800, lambda t: 5000, age=60))
-    assert group(OK, level).sentence == "2 partitions level; oldest unread 1m00s"
+    assert group(OK, level).sentence == "2 partitions level; oldest unread 1m"
     assert (group().status, group().sentence) == (Status.UNKNOWN, "no partition is known")

@@ -16,7 +16,7 @@ NOISE = (30.0, -30.0, 20.0, -20.0, 10.0, -10.0)
 def test_growth_within_the_deadband_is_level() -> None:
     found = judged(ramp(1800, lambda t: 5000 + 2.3 * t, age=60))
     assert (found.status, found.cause) == (Status.OK, Cause.LEVEL)
-    assert explain(found) == "level, 5,000 unread, the oldest for 1m00s"
+    assert explain(found) == "level, 5,000 unread, the oldest for 1m"
     assert judged(ramp(1800, lambda t: 5000 + 2.5 * t, age=60)).status is Status.FALLING_BEHIND
 
 
@@ -49,7 +49,7 @@ def test_noise_wider_than_the_deadband_is_no_clear_trend() -> None:
 def test_shrinking_for_five_minutes_is_catching_up() -> None:
     found = judged(ramp(300, lambda t: 6000 - 20 * t))
     assert (found.status, found.growth_window) == (Status.CATCHING_UP, 300)
-    assert explain(found) == "drained in 5m00s (5m00s to 5m00s), -20/s (-20…-20), 6,000 unread, the oldest for 12m30s"
+    assert explain(found) == "drained in 5m (5m to 5m), -20/s (-20…-20), 6,000 unread, the oldest for 12m30s"
     assert fix_of(found, CONFIG) is None
 
 
@@ -67,11 +67,11 @@ def test_a_partition_with_little_room_left_is_told_what_an_outage_would_cost() -
     level = judged(ramp(1800, lambda t: 5000, age=60))
 
     def told(utilization: float | None) -> str:
-        return explain(replace(level, utilization=utilization)).removeprefix("level, 5,000 unread, the oldest for 1m00s")
+        return explain(replace(level, utilization=utilization)).removeprefix("level, 5,000 unread, the oldest for 1m")
 
     assert (told(None), told(0.8)) == ("", "")
     assert told(0.81) == ", utilisation 81 %: an outage of 1 min costs 4m15s"
-    assert told(0.95) == ", utilisation 95 %: an outage of 1 min costs 19m00s"
+    assert told(0.95) == ", utilisation 95 %: an outage of 1 min costs 19m"
     assert told(1.0) == ", utilisation 100 %: an outage would never be made up for"
 
 

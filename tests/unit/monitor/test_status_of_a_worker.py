@@ -12,8 +12,9 @@ from streamapp.monitor.config_rows import config_rows
 from streamapp.monitor.documents import Known, document, group_of, unowned, worst_first
 from streamapp.monitor.finding import Finding, Level
 from streamapp.monitor.lag.inputs import Sample
+from streamapp.monitor.lag.topic_limits import TopicLimits
 from streamapp.monitor.status import StatusDocument, WorkerStatus
-from streamapp.monitor.watch import Around, LagWatch, Past, TopicLimits, View
+from streamapp.monitor.watch import Around, LagWatch, Past, View
 from streamapp.pipeline.facts import Distribution, InHand, Standstill, TableFacts
 from streamapp.records import Partition
 from streamapp.settings import load
@@ -55,7 +56,10 @@ def seen(*ends_seen: int, **what: Any) -> tuple[Any, View]:
     watch.assigned([ORDERS], 0.0)
     for number, end in enumerate(ends_seen):
         told = facts(10.0 * (number + 1), [lane(**what)], [agent()])
-        around = Around(topics={"orders": TopicLimits(cleanup_policy="delete", retention=86_400.0)})
+        limits = TopicLimits(
+            known=True, retention=86_400.0, retention_bytes=None, compacted=False, deleted=True, delete_retention=86_400.0
+        )
+        around = Around(topics={"orders": limits})
         view = watch.sample(told, ends(end, high=end + 5), {ORDERS: 0}, [], around, reachable=True)
     return told, view
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from streamapp.figures import duration
 from streamapp.monitor.lag.evaluate import evaluate_group
 from streamapp.monitor.lag.explain import explain, fix_of
 from streamapp.monitor.lag.verdict import Status, Verdict
-from streamapp.monitor.lag.wording import duration, growth, spread
+from streamapp.monitor.lag.wording import growth, spread
 from streamapp.records import Partition
 from tests.support.lag_series import CONFIG, NOW, by_blocks, judged, ramp
 
@@ -64,7 +65,7 @@ def test_the_first_record_is_deleted_in() -> None:
 
 def test_what_it_says() -> None:
     assert explain(falling()) == (
-        "growing +20/s (16…24) over 30m00s, 120/s come and 100/s are done, 90,000 unread, the oldest for 12m30s, "
+        "growing +20/s (16…24) over 30m, 120/s come and 100/s are done, 90,000 unread, the oldest for 12m30s, "
         "age 1 h in 4h45m, loss in 5d22h"
     )
     assert fix_of(falling(), CONFIG) == "streamapp doctor --only P,G"

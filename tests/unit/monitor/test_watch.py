@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from streamapp.monitor.lag.inputs import Change
+from streamapp.monitor.lag.topic_limits import TopicLimits
 from streamapp.monitor.lag.verdict import Cause, Status
-from streamapp.monitor.watch import Around, LagWatch, Past, TopicLimits, View
+from streamapp.monitor.watch import Around, LagWatch, Past, View
 from streamapp.pipeline.facts import Distribution, LaneFacts, Standstill
 from streamapp.records import Partition
 from tests.support.lag_world import CONFIG, ORDERS, agent, ends, facts, lane
 
 PAST = Past(version="1.5", worker="w-1")
 STOPPED = Standstill("stopped", 40.0, agent="pricing", offset=100, detail="OrderInvalid")
+
+TOLD = {"cleanup.policy": "compact,delete", "retention.ms": "3600000", "retention.bytes": "-1", "delete.retention.ms": "60000"}
 
 
 class World:
@@ -152,13 +155,7 @@ def test_a_breaker_and_a_pause_are_marked_when_they_begin_not_as_long_as_they_la
 def test_retention_is_unknown_until_somebody_told_it_and_then_it_bounds() -> None:
     world = World()
     assert not world.look(lane()).limits[ORDERS].retention_known
-    config = {
-        "cleanup.policy": "compact,delete",
-        "retention.ms": "3600000",
-        "retention.bytes": "-1",
-        "delete.retention.ms": "60000",
-    }
-    world.around = Around(topics={"orders": TopicLimits.of(config)}, offsets_retention=604_800.0)
+    world.around = Around(topics={"orders": TopicLimits.of(TOLD)}, offsets_retention=604_800.0)
     limits = world.look(lane()).limits[ORDERS]
     assert (limits.retention, limits.retention_bytes, limits.delete_retention, limits.offsets_retention) == (
         3600.0,
@@ -170,9 +167,16 @@ def test_retention_is_unknown_until_somebody_told_it_and_then_it_bounds() -> Non
 
 
 def test_unlimited_retention_is_no_number() -> None:
-    limits = TopicLimits.of({"cleanup.policy": "delete", "retention.ms": "-1"})
-    assert (limits.retention, limits.retention_bytes) == (None, None)
-    assert TopicLimits.of({"retention.ms": "soon"}).retention is None
+    limits = TopicLimits.of(TOLD | {"retention.ms": "-1"})
+    assert (limits.known, limits.retention, limits.retention_bytes) == (True, None, None)
+
+
+@pytest.mark.parametrize("name", sorted(TOLD))
+def test_a_limit_that_was_not_told_is_no_promise(name: str) -> None:
+    assert TopicLimits.of(TOLD).known
+    assert not TopicLimits.of({other: value for other, value in TOLD.items() if other != name}).known
+    assert name == "cleanup.policy" or not TopicLimits.of(TOLD | {name: "soon"}).known
+    assert not TopicLimits.of(None).known
 
 
 def test_a_restore_moves_while_its_records_come_and_stands_after_a_minute_without() -> None:

@@ -82,7 +82,7 @@ def test_a_terminal_has_the_verdict_a_table_worst_first_and_what_is_the_matter(m
             for number in BEHIND
             for line in (
                 (
-                    f"orders/{number}: growing +20/s (16…24) over 30m00s, 120/s come and 100/s are done, 90,000 unread, the oldest for 12m30s, "
+                    f"orders/{number}: growing +20/s (16…24) over 30m, 120/s come and 100/s are done, 90,000 unread, the oldest for 12m30s, "
                     "age 1 h in 4h45m, loss in 5d22h"
                 ),
                 "    streamapp doctor --only P,G",
@@ -142,7 +142,7 @@ def test_without_a_workers_history_trends_are_unknown_and_say_since_when_they_wi
     lines = on_terminal(board(with_past=False), monkeypatch)
     assert lines[0].startswith("order-processor  UNKNOWN  3 of 8 partitions unknown yet (3, 6, 7)")
     assert lines[2].split()[4:] == ["90000", "w-2", "12m30s", "-", "-", "23h47m", "UNKNOWN"]
-    assert "orders/3: not enough samples for a trend; known in 5m00s, 90,000 unread, the oldest for 12m30s" in lines
+    assert "orders/3: not enough samples for a trend; known in 5m, 90,000 unread, the oldest for 12m30s" in lines
 
 
 def test_what_is_seen_look_after_look_makes_a_trend_of_its_own() -> None:

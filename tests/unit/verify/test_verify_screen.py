@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from streamapp.cli import verify_screen
-from streamapp.cli.verify_screen import Progress, duration, show
+from streamapp.cli.verify_screen import Progress, show
 from streamapp.verify.rows import (
     Check,
     DuplicateRow,
@@ -106,13 +106,6 @@ def test_a_terminal_gets_tables_with_a_mark_beside_every_colour(colour: bool, mo
 def test_findings_and_what_could_not_be_checked_end_in_1(verdicts: list[Verdict], code: int) -> None:
     rows = [NoteRow(verdict=verdict, status="any", about="any") for verdict in verdicts]
     assert Report("shop", {}, rows).exit_code == code
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(None, "-"), (0.0, "0.0s"), (4.21, "4.2s"), (59.4, "59s"), (750.0, "12m30s"), (7_380.0, "2h03m")]
-)
-def test_durations_are_written_for_people(seconds: float | None, shown: str) -> None:
-    assert duration(seconds) == shown
 
 
 def test_a_long_reading_says_count_rate_and_time_left_where_there_is_no_terminal(

@@ -38,6 +38,7 @@ from streamapp.ports import PartitionSource, SourceListener, Store, Transactiona
 from streamapp.records import Outgoing, Partition
 from streamapp.settings import Settings
 from streamapp.state.budget import RocksBudget
+from streamapp.state.in_hand import InHandFile
 from streamapp.state.memory import MemoryStores
 from streamapp.state.recovery import Restorer
 from streamapp.state.restore import RestoreOutcome, RestoreTask
@@ -358,6 +359,7 @@ class Assembly:
                 dlq_max_bytes=topology.dlq_max_bytes,
                 partitions=topology.partitions,
                 settled=self._is_settled,
+                in_hand=InHandFile(self._identity.data_dir / "in-hand"),
                 tracer=traces.tracer(
                     group=settings.identity.app_id,
                     version=version_of(settings.identity),

@@ -18,6 +18,22 @@ GroupMetadata = object
 """What a consumer hands a producer to send offsets with: opaque, of one moment."""
 
 
+class InHand(Protocol):
+    """What this worker's lives had in hand, tried alone, remembered for the lives that follow on this disk. Any thread."""
+
+    def took(self, life: str, partition: Partition, offset: int) -> None:
+        """Remember that life's record, before it is handed over."""
+        ...
+
+    def put_down(self, life: str) -> None:
+        """Remember that life with nothing in hand."""
+        ...
+
+    def had(self, life: str, partition: Partition, offset: int) -> bool | None:
+        """Return whether that life ended with this record in hand; None: nobody remembers."""
+        ...
+
+
 class TransactionalProducer(Protocol):
     """One transactional producer and its one transaction. `produce` on any thread, the rest on the transaction thread."""
 

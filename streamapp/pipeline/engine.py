@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from streamapp.pipeline.overlay import TablePartition
     from streamapp.pipeline.retry import Retry
     from streamapp.pipeline.spec import AgentSpec, SourceSet, TableSpec
-    from streamapp.ports import OffsetReader, PartitionSource, SourceListener, TransactionalProducer
+from streamapp.pipeline.suspects import Forgetful
+from streamapp.ports import InHand, OffsetReader, PartitionSource, SourceListener, TransactionalProducer
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ class EngineParts:
     """Whether the dead letter of that id is known to be resolved or discarded. Any thread."""
     tracer: Tracer | None = None
     """Who hears of calls and commits; None: nobody, at no cost."""
+    in_hand: InHand = field(default_factory=Forgetful)
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -162,6 +164,7 @@ class Engine:
             clock=parts.clock,
             isolate_after=settings.isolate_after,
             worker_id=settings.worker_id,
+            in_hand=parts.in_hand,
         )
         self.group = Group(
             admission=self.admission,
@@ -445,6 +448,7 @@ class Engine:
 
     def still_owned(self, unit: UnitOfWork) -> list[Lane]:
         unit.delivered = True  # a commit asks behind its flush
+        self._isolation.delivered(unit)
         return self.group.still_owned(unit)
 
     def superseded(self, unit: UnitOfWork, partition: TablePartition) -> bool:

@@ -22,6 +22,8 @@ from streamapp.pipeline.suspects import TURN_SECONDS, Count, Life, Turn, life_of
 if TYPE_CHECKING:
     from streamapp.pipeline.admission import Admission
     from streamapp.pipeline.lane import Lane, Line
+    from streamapp.pipeline.unit_of_work import UnitOfWork
+    from streamapp.ports import InHand
     from streamapp.records import Partition
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Isolation:
         clock: Clock,
         isolate_after: int,
         worker_id: str,
+        in_hand: InHand,
     ) -> None:
         self._wake_line = wake_line
         self._wake_all = wake_all
@@ -64,12 +67,17 @@ class Isolation:
         self._clock = clock
         self._isolate_after = isolate_after
         self._me = life_of(worker_id)
+        self._in_hand = in_hand
+        if isolate_after:
+            in_hand.put_down(self._me)  # before the first try is counted
         self._began: dict[Partition, tuple[int, Count]] = {}
         """Where each partition began when it was here last, and what of others was found there."""
         self._order: list[Lane] = []
         """Suspects; whose turn was last is last."""
         self._in_turn: dict[Lane, int] = {}
         """The offset of a suspect's record that its agents have, and that is not committed."""
+        self._tried: Lane | None = None
+        """Whose record is in hand, tried alone, and not yet with the broker."""
         self._standing = False
         """Whether everybody but a suspect stands."""
         self._counting: asyncio.Task[None] | None = None
@@ -94,7 +102,10 @@ class Isolation:
             return
         found = without_own(lane.count, offset, self._me, self._began.get(lane.partition))
         self._began[lane.partition] = (offset, found)
-        life = lane.life = Life(offset, found, has_records=offset < end, isolate_after=self._isolate_after, me=self._me)
+        life = lane.life = Life(
+            offset, found, has_records=offset < end, isolate_after=self._isolate_after, me=self._me,
+            was_in_hand=self._was_in_hand(lane, found),
+        )  # fmt: skip
         life.is_counted = life.is_counted or (lane.count.by == self._me and lane.count == life.started())
         if self._isolate_after and life.culprit is not None:
             self._condemn(lane, life.culprit, life.tries)
@@ -111,6 +122,11 @@ class Isolation:
                 f"{lane}@{offset} is a suspect, its records are tried one by one; {why}",
                 topic=lane.partition.topic, partition=lane.partition.number, offset=offset, starts=life.starts,
             )  # fmt: skip
+
+    def _was_in_hand(self, lane: Lane, found: Count) -> bool:
+        return (
+            not found.tried or found.offset is None or self._in_hand.had(found.tried, lane.partition, found.offset) is not False
+        )
 
     @staticmethod
     def _condemn(lane: Lane, offset: int, times: int) -> None:
@@ -141,6 +157,12 @@ class Isolation:
             for lane in lanes:
                 if lane not in self._order:
                     lane.pause(ISOLATION)
+
+    def delivered(self, unit: UnitOfWork) -> None:
+        """The unit's records are with the broker: if the process ends now, it is not for a record. On the transaction thread."""
+        if self._tried is not None and self._tried in unit.firsts:
+            self._tried = None
+            self._in_hand.put_down(self._me)
 
     # --- starts
 
@@ -273,6 +295,8 @@ class Isolation:
         return lane.count == count
 
     def _hand_over(self, lane: Lane, offset: int) -> None:
+        self._in_hand.took(self._me, lane.partition, offset)
+        self._tried = lane
         if lane not in self._in_turn:
             assert lane.held
             self._in_turn[lane] = offset

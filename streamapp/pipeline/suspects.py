@@ -10,7 +10,10 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from streamapp.records import Partition
 
 METADATA_MAX_BYTES: Final = 4096
 """What a broker takes (its `offset.metadata.max.bytes`, by default)."""
@@ -103,15 +106,26 @@ def _ended_for_sure(life: str, me: str) -> bool:
     return not life or not me or life.partition(".")[0] == me.partition(".")[0]
 
 
+class Forgetful:
+    """An InHand that remembers nothing."""
+
+    def took(self, life: str, partition: Partition, offset: int) -> None: ...
+    def put_down(self, life: str) -> None: ...
+    def had(self, life: str, partition: Partition, offset: int) -> None: ...
+
+
 class Life:
     """One assignment of a partition: what it found beside the committed offset, and what it may write there."""
 
-    __slots__ = ("_cleared_at", "_found", "base", "clean", "is_counted", "is_suspect", "me", "starts")
+    __slots__ = ("_cleared_at", "_found", "base", "clean", "is_counted", "is_suspect", "me", "starts", "tries")
 
-    def __init__(self, base: int, found: Count, *, has_records: bool, isolate_after: int, me: str = "") -> None:
+    def __init__(
+        self, base: int, found: Count, *, has_records: bool, isolate_after: int, me: str = "", was_in_hand: bool = True
+    ) -> None:
         """`base`: where it begins. `has_records`: whether anything lies behind that; `isolate_after`: 0 = nothing is counted.
 
         `me`: `life_of` the worker, which has nothing of its own in `found` (`without_own`).
+        `was_in_hand`: whether the life that made the last try may have ended with the record in hand.
         """
         self.base = base
         self.me = me
@@ -123,19 +137,17 @@ class Life:
         self.is_suspect = not self.is_counted and (self.starts >= enough or found.tries > 0)
         self.clean = 0
         """Records that it survived in isolation."""
+        # A try is counted before it is made, and its record is committed after it: an end between is nobody's fault.
+        self.tries = found.tries if was_in_hand else max(0, found.tries - 1)
+        """How often a life seems to have ended with the record in hand."""
         self._found = found
         self._cleared_at: float | None = None
-
-    @property
-    def tries(self) -> int:
-        """How often a life seems to have ended with the record in hand."""
-        return self._found.tries
 
     @property
     def culprit(self) -> int | None:
         """The offset of the record that ended the process each time it was tried."""
         enough = TRIES + (0 if _ended_for_sure(self._found.tried, self.me) else UNSURE)
-        return self._found.offset if self._found.tries >= enough else None
+        return self._found.offset if self.tries >= enough else None
 
     def read_again(self, offset: int, count: Count) -> None:
         """Committed offset and count were asked for anew: what is there already is not written again."""
@@ -143,14 +155,14 @@ class Life:
 
     def started(self) -> Count:
         """Return what is written before the first record."""
-        return Count(self.starts, self._found.tries, self._found.offset, self.me, self._found.tried)
+        return Count(self.starts, self.tries, self._found.offset, self.me, self._found.tried)
 
     def trying(self, record: int, upto: int) -> Count:
         """Return what is written at `upto`, the offset to commit, before `record` is handed over in isolation.
 
         The same for the whole life, however often a unit is dropped or a turn ends in between: only deaths add up.
         """
-        before = self._found.tries if record == self._found.offset else 0
+        before = self.tries if record == self._found.offset else 0
         return Count(0 if upto > self.base else self.starts, min(before + 1, TRIES + UNSURE), record, self.me, self.me)
 
     def resting(self, upto: int) -> Count:
@@ -158,13 +170,13 @@ class Life:
         if upto > self.base:
             return NOTHING
         starts = self.starts if self.is_counted else self._found.starts
-        return Count(starts, self._found.tries, self._found.offset, self.me, self._found.tried)
+        return Count(starts, self.tries, self._found.offset, self.me, self._found.tried)
 
     def released(self, upto: int) -> Count:
         """Return what a clean revoke writes: the next owner starts afresh, but knows of the tries that were deaths."""
-        if upto > self.base or not self._found.tries:
+        if upto > self.base or not self.tries:
             return NOTHING
-        return Count(0, self._found.tries, self._found.offset, self.me, self._found.tried)
+        return Count(0, self.tries, self._found.offset, self.me, self._found.tried)
 
     def opened(self, now: float) -> None:
         """The partition runs: its time under suspicion begins, if it did not before."""
@@ -206,4 +218,17 @@ def count_at(upto: int, committed: int | None, present: Count, told: tuple[int, 
     return present if committed is not None and upto <= committed else NOTHING
 
 
-__all__ = ["NOTHING", "TRIES", "UNSURE", "Count", "Life", "Turn", "count_at", "life_of", "read", "without_own", "written"]
+__all__ = [
+    "NOTHING",
+    "TRIES",
+    "UNSURE",
+    "Count",
+    "Forgetful",
+    "Life",
+    "Turn",
+    "count_at",
+    "life_of",
+    "read",
+    "without_own",
+    "written",
+]

@@ -14,7 +14,9 @@ from streamapp.pipeline.held import HoldLimits
 from streamapp.pipeline.retry import Retry
 from streamapp.pipeline.savepoint import Savepoint, current_savepoint
 from streamapp.pipeline.spec import AgentSpec, DedupeSpec, OnError, SourceSet, SourceSpec, TableSpec, source_sets
+from streamapp.pipeline.suspects import Forgetful
 from streamapp.pipeline.tracing import Tracer
+from streamapp.ports import InHand
 from streamapp.records import Partition
 from streamapp.state.memory import MemoryStore
 from tests.support.fakes import FakeBroker, FakeOffsets, FakeProducer, FakeRestore, FakeSource
@@ -159,6 +161,7 @@ class Bench:
         settings: EngineSettings,
         source_batch: int,
         tracer: Tracer | None = None,
+        in_hand: InHand | None = None,
     ) -> None:
         self.broker = broker
         self.sources: dict[str, FakeSource] = {}
@@ -188,6 +191,7 @@ class Bench:
                 partitions=partitions,
                 settled=lambda letter: letter in self.resolved,
                 tracer=tracer,
+                in_hand=in_hand or Forgetful(),
             ),
         )
 

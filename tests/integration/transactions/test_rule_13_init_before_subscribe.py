@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
 from confluent_kafka import KafkaError
 
 from streamapp.errors import NotAllowed
 from tests.support.counting import orders
 from tests.support.engine_rig import EngineRig
-from tests.support.tampering import error, on, raising
+from tests.support.tampering import Call, error, on, raising
+from tests.support.topics import Countdown
 
 START = ("init_transactions", "subscribe")
 NOT_YET = error(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, retriable=True)
@@ -21,10 +25,20 @@ async def test_the_producer_takes_over_before_the_consumer_joins(rig: EngineRig)
     dead.produce(rig.job.out, b'{"i": -1, "k": "0", "n": 0}', b"0")
     assert dead.flush(20) == 0
     rig.feed(orders(10))
+    early: list[str] = []
+
+    def answers_late(call: Call) -> Any:
+        answer = call.proceed()
+        countdown = Countdown(1.0)
+        while not (early or countdown.over):
+            time.sleep(0.01)
+            early.extend(rig.clients.names("subscribe"))
+        return answer
+
+    rig.clients.tamper_producer = on("init_transactions", answers_late)
     await rig.start()
+    assert early == [], "it joined before its producer had taken over"
     await rig.caught_up()
-    called = rig.clients.names(*START)
-    assert set(called[: called.index("subscribe")]) == {"init_transactions"}
     assert rig.wrong() == [], "the dead one's transaction is over and its record invisible"
 
 

@@ -99,8 +99,8 @@ SUSPECTS: Final = {
         edits=(
             Edit(
                 "pipeline.suspects",
-                "        before = self._found.tries if record == self._found.offset else 0\n",
-                "        before = self._found.tries\n",
+                "        before = self.tries if record == self._found.offset else 0\n",
+                "        before = self.tries\n",
             ),
         ),
         test=f"{UNIT}/test_suspects.py::test_tries_of_one_record_are_not_another_records",
@@ -138,5 +138,27 @@ SUSPECTS: Final = {
         ),
         test=f"{LIVES}::test_units_that_are_dropped_while_a_record_is_tried_add_nothing",
         shows=r"\{1, 2",
+    ),
+    "tries-that-were-not-made-count": Weakening(
+        rule=RULE,
+        lacks="takes a try that was counted for one that was made",
+        costs="whatever ends the process at its first commit, life after life, has a record buried that no agent was given",
+        edits=(
+            Edit(
+                "pipeline.suspects",
+                "        self.tries = found.tries if was_in_hand else max(0, found.tries - 1)\n",
+                "        self.tries = found.tries\n",
+            ),
+        ),
+        test=f"{LIVES}::test_a_process_that_ends_in_a_commit_blames_no_record[a try counted]",
+        shows=r"killed-worker",
+    ),
+    "what-is-delivered-is-in-hand": Weakening(
+        rule=RULE,
+        lacks="holds a record in hand until its transaction has ended",
+        costs="whatever ends the process at a commit, life after life, has a record buried that was done",
+        edits=(Edit("pipeline.engine", "        self._isolation.delivered(unit)\n", ""),),
+        test=f"{LIVES}::test_a_process_that_ends_in_a_commit_blames_no_record[a record not committed]",
+        shows=r"killed-worker",
     ),
 }

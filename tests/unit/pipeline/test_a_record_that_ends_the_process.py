@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,9 @@ from streamapp.pipeline.cursor import Cursor
 from streamapp.pipeline.dead_letter import read_dead_letter
 from streamapp.pipeline.spec import AgentSpec, TableSpec
 from streamapp.pipeline.suspects import Count, read
+from streamapp.ports import InHand
 from streamapp.records import Partition
+from streamapp.state.in_hand import InHandFile
 from tests.support.fakes import FakeBroker, Fault
 from tests.support.pipeline import SETTINGS, Bench, agent, batches, copy, each, emit, running, table
 
@@ -33,7 +36,12 @@ async def deadly(value: bytes) -> None:
 
 
 async def live(
-    broker: FakeBroker, *agents: AgentSpec, partitions: int = 1, tables: Sequence[TableSpec] = (), **settings: object
+    broker: FakeBroker,
+    *agents: AgentSpec,
+    partitions: int = 1,
+    tables: Sequence[TableSpec] = (),
+    in_hand: InHand | None = None,
+    **settings: object,
 ) -> bool:
     """Run a worker until it has done all, or died; return whether it died."""
     bench = Bench(
@@ -44,6 +52,7 @@ async def live(
         None,
         replace(SETTINGS, max_poll_interval=4.0, **settings),  # type: ignore[arg-type]  # a short grace for what is in hand
         50,
+        in_hand=in_hand,
     )
     await bench.engine.start()
     waiting = asyncio.ensure_future(all_done(bench))
@@ -283,6 +292,40 @@ async def test_units_that_are_dropped_while_a_record_is_tried_add_nothing() -> N
     assert not await live(broker, agent(each(look)))
     assert (letters(broker), broker.values("out")) == ([], [b"a", b"b"])
     assert {count.tries for count in marked} == {1}
+
+
+@pytest.mark.parametrize(
+    "commits",
+    [
+        [Fault(MemoryError(), done=True)],
+        [Fault(MemoryError())],
+        [Fault(), Fault(MemoryError())],
+        [Fault(), Fault(MemoryError(), done=True)],
+    ],
+    ids=["a try counted", "a try not counted", "a record not committed", "a record committed"],
+)
+async def test_a_process_that_ends_in_a_commit_blames_no_record(commits: list[Fault], tmp_path: Path) -> None:
+    """It may have counted a try that was never made, or have delivered what the record sent."""
+    broker = FakeBroker()
+    broker.feed("in", 0, b"a", b"b", b"c")
+    suspect(broker)
+    for _ in range(6):
+        broker.fail("commit", *commits)
+        await live(broker, agent(each(copy)), in_hand=InHandFile(tmp_path / "in-hand"))
+    broker.faults.clear()
+    assert not await live(broker, agent(each(copy)), in_hand=InHandFile(tmp_path / "in-hand"))
+    assert (letters(broker), broker.values("out")) == ([], [b"a", b"b", b"c"])
+
+
+async def test_what_is_remembered_of_lives_hides_no_record_that_ends_them(tmp_path: Path) -> None:
+    broker = FakeBroker()
+    broker.feed("in", 0, b"before", b"deadly", b"after")
+    died = 0
+    while await live(broker, agent(each(deadly)), commit_every=1, in_hand=InHandFile(tmp_path / "in-hand")):
+        died += 1
+        assert died <= AT_MOST
+    assert letters(broker) == [("agent", "process", "killed-worker", 2, b"deadly")]
+    assert broker.values("out") == [b"before", b"after"]
 
 
 # --- counting

@@ -114,6 +114,15 @@ def test_a_record_that_ended_two_lives_in_isolation_is_the_culprit() -> None:
     assert life(Count(4, 2, 11)).culprit == 11
 
 
+def test_a_try_that_was_not_made_is_no_death_but_the_partition_stays_a_suspect() -> None:
+    found = Count(4, 2, 11, tried=BEFORE)
+    after = Life(10, found, has_records=True, isolate_after=3, me=ME, was_in_hand=False)
+    assert (after.culprit, after.tries, after.is_suspect) == (None, 1, True)
+    assert [after.started(), after.resting(10), after.released(10)] == [Count(5, 1, 11), Count(4, 1, 11), Count(0, 1, 11)]
+    assert after.trying(11, 10) == Count(5, 2, 11)
+    assert Life(10, NOTHING, has_records=True, isolate_after=3, me=ME, was_in_hand=False).tries == 0
+
+
 # --- lives of others, and of this one's own
 
 

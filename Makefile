@@ -52,7 +52,7 @@ demo: $(INSTALLED) ## the order processor on a real broker, with a crash in the 
 
 # Recovery is measured after the rest, alone: its times are part of the claim.
 faults: $(INSTALLED) ## every fault we know, for an hour or so: crash points, kills, zombies, storms; then EVIDENCE.md
-	$(BIN)/python -m pytest -n $(JOBS) --dist load --ignore=tests/faults/test_recovery.py tests/faults $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist load --maxschedchunk 1 --ignore=tests/faults/test_recovery.py tests/faults $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/faults/test_recovery.py $(PYTEST_ARGS)
 	$(BIN)/python -m tests.support.evidence
 

@@ -17,7 +17,7 @@ INTERLEAVINGS: Final = 500
 SEEDS: Final = 6
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(SEED + 1, SEED + 1 + SEEDS))
 def test_no_interleaving_of_failures_breaks_what_is_committed(seed: int) -> None:
     class Machine(EngineMachine):

@@ -26,8 +26,8 @@ from streamapp.kafka.changelog import KafkaChangelogReader
 from streamapp.kafka.client_config import Assignor
 from streamapp.kafka.follower import KafkaFollower
 from streamapp.kafka.offsets import KafkaOffsets
-from streamapp.kafka.open_rebalance import OpenRebalance
 from streamapp.kafka.producer import KafkaProducer
+from streamapp.kafka.settled_share import SettledShare
 from streamapp.kafka.source import KafkaSource
 from streamapp.kafka.versions import await_broker
 from streamapp.monitor import traces
@@ -407,7 +407,9 @@ class Assembly:
             total_bound=TOTAL_BOUND,
             revoke_budget=min(settings.group.max_poll_interval * 0.25, settings.transaction.transaction_timeout),
             # An eager rebalance has one join, and under the other protocol the broker itself knows who holds what.
-            open_rebalance=OpenRebalance(self._identity.data_dir / f"open-rebalance-{source_set.name}")
+            settled=SettledShare(
+                self._identity.data_dir / f"share-{source_set.name}", source_set.topics, settings.group.session_timeout
+            )
             if classic and assignor is Assignor.COOPERATIVE_STICKY
             else None,
         )

@@ -22,8 +22,8 @@ from streamapp.errors import CommitRefused, ConfigurationError, Fatal, RivalWork
 from streamapp.events import CLIENT_LOGGER, Event, log_event
 from streamapp.faults import FaultPoint, reached
 from streamapp.kafka.failures import error_of, options_checked, refuse_without_right
-from streamapp.kafka.open_rebalance import OpenRebalance
 from streamapp.kafka.producer import metadata_is_fenced
+from streamapp.kafka.settled_share import SettledShare
 from streamapp.kafka.silence import Silence, is_reachable
 from streamapp.ports import Fetched, GroupMetadata, SourceListener
 from streamapp.records import Partition, RawRecord
@@ -68,7 +68,7 @@ class KafkaSource:
         lane_bound: int,
         total_bound: int,
         revoke_budget: float,
-        open_rebalance: OpenRebalance | None = None,
+        settled: SettledShare | None = None,
     ) -> None:
         self.name = name
         self.topics = tuple(topics)
@@ -78,9 +78,9 @@ class KafkaSource:
         self._lane_bound = lane_bound
         self._total_bound = total_bound
         self._revoke_budget = revoke_budget
-        self._open_rebalance = open_rebalance
+        self._settled = settled
         self._joins_anew = False
-        """Whether to leave and join again once the group has answered: the consumer before this one left a rebalance open."""
+        """Whether to leave and join again: the group's first answer lacks what the consumer before this one had."""
         self._has_joined = False
         self._requests: deque[Callable[[], None]] = deque()
         self._quick: deque[Callable[[], None]] = deque()
@@ -134,12 +134,14 @@ class KafkaSource:
             while not self._ending.is_set():
                 self._answer()
                 self._fetch_now()
+                if self._settled is not None:
+                    self._settled.alive()
                 if not self._crowded():
                     self._poll()
                 if self._callback_failure is not None:
                     failure, self._callback_failure = self._callback_failure, None
                     self._replace(f"a rebalance callback failed: {failure!r}", again=failure)
-                elif self._joins_anew and self._has_joined:
+                elif self._joins_anew:
                     self._join_anew()
                 elif self._is_deaf():
                     self._lose(list(self._numbers))
@@ -252,8 +254,8 @@ class KafkaSource:
     def _join_anew(self) -> None:
         """Leave the group, static member or not, and join it as one that it does not know: it then shares out everything."""
         log.warning(
-            "%s: the consumer before this one ended in the middle of a rebalance: leaving and joining again, so that the partitions "
-            "that it had given back find an owner",
+            "%s: the consumer before this one had more, and may have ended in the middle of a rebalance: leaving and joining again, so that "
+            "what it had finds an owner",
             self.name,
         )
         consumer = cast("Consumer", self._consumer)
@@ -262,8 +264,8 @@ class KafkaSource:
         while consumer.memberid() and not deadline.passed and not self._ending.is_set() and self._callback_failure is None:
             self._answer()
             self._poll()
-        if not consumer.memberid() and self._open_rebalance is not None:
-            self._open_rebalance.end()
+        if not consumer.memberid() and self._settled is not None:
+            self._settled.forget()
         if not self._ending.is_set():
             self._subscribe()
 
@@ -273,7 +275,7 @@ class KafkaSource:
 
     def _subscribe(self) -> None:
         self._has_joined = False
-        self._joins_anew = self._open_rebalance is not None and self._open_rebalance.is_left_open
+        self._joins_anew = False
         consumer = cast("Consumer", self._consumer)
         consumer.subscribe(list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
@@ -437,16 +439,23 @@ class KafkaSource:
                 numbers[where] = self._next_number
             self._numbers = numbers
             self._listener.assigned(self, {where: numbers[where] for where in gained})
+            self._settle(is_first=not self._has_joined)
             self._has_joined = True
-            if self._open_rebalance is not None:
-                self._open_rebalance.assigned()
         except Exception as failure:
             self._callback_failed("assignment", failure)
 
+    def _settle(self, *, is_first: bool) -> None:
+        if self._settled is None:
+            return
+        if is_first and self._settled.is_short(self._numbers.keys()):
+            self._joins_anew = True
+        else:
+            self._settled.assigned(self._numbers)
+
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            if self._open_rebalance is not None and self._consumer is not None and not self._ending.is_set():
-                self._open_rebalance.gave_back()
+            if self._settled is not None and self._consumer is not None and not self._ending.is_set():
+                self._settled.gave_back()
             reached(FaultPoint.IN_REVOKE_BEFORE_COMMIT)
             given = [where for part in partitions if (where := Partition(part.topic, part.partition)) in self._numbers]
             if given:
@@ -473,8 +482,8 @@ class KafkaSource:
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            if self._open_rebalance is not None:
-                self._open_rebalance.end()  # the group has shared out all of it without us
+            if self._settled is not None:
+                self._settled.forget()  # the group has shared out all of it without us
             self._lose([where for part in partitions if (where := Partition(part.topic, part.partition)) in self._numbers])
             if self._incremental:
                 consumer.incremental_unassign(partitions)

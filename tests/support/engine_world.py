@@ -384,7 +384,7 @@ class World:
         group = self.kafka.group(GROUP)
         return (
             f"{lanes} {busy} {units} {ends} {self.kafka.open_transactions()} {self.kafka.owners(GROUP)} {sources} "
-            f"{group.state} {group.generation} {list(group.members.values())} {self.kafka.open_rebalances}"
+            f"{group.state} {group.generation} {list(group.members.values())} {self.kafka.settled}"
         )
 
     def _reached(self, point: FaultPoint) -> None:

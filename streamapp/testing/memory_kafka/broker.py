@@ -51,8 +51,8 @@ class MemoryKafka:
         """`topics`: partition counts of topics to create. `clock`: the time that records without a timestamp get."""
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
-        self.open_rebalances: set[tuple[str, str]] = set()
-        """(group, instance) of static members that gave partitions back and have not joined since: remembered as if on their disks."""
+        self.settled: dict[tuple[str, str], frozenset[Partition]] = {}
+        """(group, instance) -> what that static member had when its group had last shared out everything: as if on its disk."""
         self._clock = clock or SystemClock()
         self._now = 0.0
         self._topics: dict[str, Topic] = {}
@@ -235,6 +235,7 @@ class MemoryKafka:
             found: Member | None = self.group(group).member_of(member)
             if found is not None:
                 self.group(group).leave(found.id)
+            self.settled.pop((group, member), None)
             self.changed.notify_all()
 
     def is_settled(self, group: str) -> bool:

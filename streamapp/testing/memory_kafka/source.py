@@ -167,7 +167,6 @@ class MemorySource:
         with self._broker.changed:
             group = self._broker.group(self._group_name)
             if self._member is None:
-                self._end_open_rebalance()
                 self._member = group.join(None, self._instance, self.topics, (), is_eager=self._is_eager)
                 self._joining = True
                 self._broker.changed.notify_all()
@@ -193,25 +192,25 @@ class MemorySource:
     def _take(self, share: Share) -> None:
         """Take a share: what is not in it goes first, then the new comes, and a member that gave something back joins again."""
         self._joining = False
-        self._generation = share.generation
+        is_first, self._generation = self._generation < 0, share.generation
+        if is_first and self._instance is not None and self._leaves_for_more(self._instance, share):
+            return
         gone = sorted(self._numbers.keys() - share.partitions)
         if gone:
             self._give_back(gone, is_rejoining=True)
         reached(FaultPoint.IN_ASSIGN)
         gained = sorted(share.partitions - self._numbers.keys())
         self._listener.assigned(self, self._number(gained))
-        if self._answers_due:
-            self._answers_due -= 1
-            if self._answers_due == 0:
-                self._forget_open_rebalance()
+        self._answers_due = max(0, self._answers_due - 1)
+        if not self._answers_due and self._instance is not None:
+            with self._broker.lock:
+                self._broker.settled[self._group_name, self._instance] = frozenset(self._numbers)
         if gone:
             self._join_again()
 
     def _give_back(self, partitions: list[Partition], *, is_rejoining: bool) -> None:
-        if is_rejoining and self._instance is not None:
+        if is_rejoining:
             self._answers_due = 2
-            with self._broker.lock:
-                self._broker.open_rebalances.add((self._group_name, self._instance))
         reached(FaultPoint.IN_REVOKE_BEFORE_COMMIT)
         self._answer(quick_only=True)
         done = self._listener.revoking(self, partitions)
@@ -235,7 +234,9 @@ class MemorySource:
         lost = sorted(self._numbers)
         self._forget(lost)
         self._member, self._generation, self._joining = None, -1, False
-        self._forget_open_rebalance()
+        self._answers_due = 0
+        with self._broker.lock:
+            self._broker.settled.pop((self._group_name, self._instance or ""), None)
         if lost:
             self._listener.lost(self, lost)
         if refused.code is Code.FENCED_INSTANCE_ID:
@@ -246,17 +247,15 @@ class MemorySource:
             if before is not None and now - before < RIVAL_WINDOW:
                 raise RivalWorker(f"member {self._instance}: fenced twice within a minute: {refused}")
 
-    def _end_open_rebalance(self) -> None:
-        """Whoever was here before gave partitions back and did not live to join again: leave in its place, so that all is shared out."""
-        mark = (self._group_name, self._instance or "")
-        if mark in self._broker.open_rebalances:
-            self._broker.open_rebalances.discard(mark)
+    def _leaves_for_more(self, instance: str, share: Share) -> bool:
+        """Whoever was here before had more, and may have ended between the joins of a rebalance: leave, so that all is shared out, and join as new."""
+        mark = (self._group_name, instance)
+        with self._broker.changed:
+            if self._broker.settled.get(mark, frozenset()) <= share.partitions:
+                return False
             self._broker.expire_session(*mark)
-
-    def _forget_open_rebalance(self) -> None:
-        self._answers_due = 0
-        with self._broker.lock:
-            self._broker.open_rebalances.discard((self._group_name, self._instance or ""))
+        self._member, self._generation = None, -1
+        return True
 
     def _leave(self) -> None:
         with self._broker.changed:

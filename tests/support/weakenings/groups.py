@@ -587,14 +587,14 @@ GROUPS: Final = {
         shows=r"assert False|TookTooLong|not in",
         slow=True,
     ),
-    "an-open-rebalance-is-forgotten": Weakening(
+    "a-short-share-is-taken": Weakening(
         rule="§6 revoke",
-        lacks="does not remember that it stands between the two joins of a rebalance",
-        costs="a worker killed there and back at once leaves what it gave back without an owner, until somebody else joins",
+        lacks="takes the share that it is handed, whatever its predecessor had",
+        costs="a worker that ends between the joins of a rebalance, and is back at once, leaves partitions without an owner until somebody else joins",
         edits=(
             Edit(
-                "kafka.open_rebalance",
-                "        return self._answers_due > 0 or self._path.exists()\n",
+                "kafka.settled_share",
+                "        return not self._settled.issubset(share)\n",
                 "        return False\n",
             ),
         ),

@@ -194,7 +194,9 @@ def p07_unowned(facts: Facts) -> Iterator[Finding]:
                 "P07", topic, f"{names(str(each) for each, _ in long)} without a worker for {duration(lasts)}"
                 + (f"; last: {names(owners)}" if owners else "; last owner not told"),
                 f"longer than a session ({duration(session)}): nobody is about to take over",
-                "start a worker" if group.is_empty else "look at the log of a worker for partitions_added and missing_topic, or restart one",
+                "start a worker" if group.is_empty
+                else "look at the log of a worker for partitions_added and missing_topic; if neither is there, start one more worker, with an id of its own: "
+                "the group then shares out everything (a restart of one that is known moves nothing)",
             )  # fmt: skip
         elif any(since[each] is None for each in these):
             yield unchecked("P07", topic, f"{names(map(str, these))} without a worker: for how long is not told")

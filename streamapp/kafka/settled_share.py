@@ -28,7 +28,7 @@ SIGN_OF_LIFE: Final = 1.0
 
 
 class SettledShare:
-    """One member's share. A directory that goes with the process takes it along, and the partitions wait for the next rebalance."""
+    """One member's share. A directory that goes with the process takes it along: then partitions may wait for the next rebalance (P07 of the doctor)."""
 
     def __init__(self, path: Path, topics: Collection[str], session_timeout: float) -> None:
         """`session_timeout`: seconds after which the group has shared out everything without a member that ended."""

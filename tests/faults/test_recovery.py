@@ -38,11 +38,13 @@ def test_a_killed_worker_is_back_soon_and_the_others_go_on(faulty: OrderJob, tmp
     killed, other = faulty.workers["w1"], faulty.workers["w2"]
     others = held(other)
     moved = sum(life_of(other, 1).count(move) for move in MOVES)
+    folder = tmp_path / "stranger"
+    folder.mkdir()
     away: list[Window] = []
     beside: list[Window] = []
     with (
         FaultRun(faulty, "recovery after SIGKILL, 100 000 keys", rate=RATE, at_most=AT_MOST, poison=0.001) as run,
-        OwnProject(faulty.bootstrap, tmp_path, "lone") as stranger,
+        OwnProject(faulty.bootstrap, folder, "lone") as stranger,
     ):
         run.pause_between_faults(5.0, 5.0)
         quiet = run.watch.longest_pause(time.time() - 4.0, time.time(), others)
@@ -55,7 +57,7 @@ def test_a_killed_worker_is_back_soon_and_the_others_go_on(faulty: OrderJob, tmp
             # What a start costs the others on two cores, if it has nothing to do with their group: the same for as long.
             run.pause_between_faults(SHORTEST, LONGEST)
             at = time.time()
-            starting = stranger.workers.start("w1")
+            starting = stranger.workers.start("s1")
             run.pause_between_faults(took, took)
             starting.kill()
             beside.append((at, at + took))

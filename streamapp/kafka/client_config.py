@@ -110,9 +110,12 @@ def source_consumer(
     }
 
 
-def helper_consumer(settings: Settings, worker_id: str) -> ClientConfig:
-    """Return the options of the consumer that asks for committed offsets: in the app's group, and never subscribed."""
-    return _beside(settings, worker_id, "committed", Isolation.READ_COMMITTED)
+def helper_consumer(settings: Settings, worker_id: str, *, isolation: Isolation = Isolation.READ_COMMITTED) -> ClientConfig:
+    """Return the options of the consumer that asks for committed offsets: in the app's group, and never subscribed.
+
+    With `read_committed` the broker answers once the transactions that decide on them are over, else with those of before.
+    """
+    return _beside(settings, worker_id, "committed", isolation)
 
 
 def watermark_consumer(settings: Settings, worker_id: str, *, isolation: Isolation = Isolation.READ_UNCOMMITTED) -> ClientConfig:

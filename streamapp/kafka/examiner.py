@@ -165,7 +165,7 @@ class Examiner:
     # --- the group
 
     def committed(self, group_topics: Mapping[str, int]) -> dict[Partition, int]:
-        """Return the group's next offsets on these topics; partitions without are absent."""
+        """Return the group's next offsets on these topics, as last settled; partitions without are absent."""
         rows = [TopicPartition(topic, number) for topic, count in group_topics.items() for number in range(count)]
         if not rows:
             return {}
@@ -257,9 +257,11 @@ class Examiner:
     def _reader(self) -> Consumer:
         if self._consumer is None:
             with options_checked():
-                self._consumer = Consumer(
-                    dict(client_config.helper_consumer(self._settings, self._name)), logger=logging.getLogger(CLIENT_LOGGER)
+                # What an open transaction decides on is not waited for: it may be a dead predecessor's, which this start is to end.
+                config = client_config.helper_consumer(
+                    self._settings, self._name, isolation=client_config.Isolation.READ_UNCOMMITTED
                 )
+                self._consumer = Consumer(dict(config), logger=logging.getLogger(CLIENT_LOGGER))
         return self._consumer
 
     def _answer(self, future: Future[T], what: str) -> T:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import Producer, TopicPartition
 
 from streamapp.broker.distribution import find_kafka
 from streamapp.broker.java import find_java
@@ -19,8 +20,8 @@ from streamapp.monitor.finding import Finding, Level
 from streamapp.records import Partition
 from tests.support.broker import SharedBroker
 from tests.support.doctor_cases import CHECKS
-from tests.support.doctor_world import HOT, Clinic, a_sound_app, an_ill_app
-from tests.support.topics import PATIENCE, partitions_of
+from tests.support.doctor_world import HOT, Clinic, a_clinic, a_sound_app, an_ill_app
+from tests.support.topics import PATIENCE, bare_consumer, create_topic, partitions_of
 
 NEEDS_WORKERS = {"G05", "G08", "G09", "G10"}
 """What only live workers tell, and here is none with a web port."""
@@ -142,3 +143,26 @@ def test_a_sound_app_is_told_only_of_its_one_broker_and_its_worker_too_many(boot
     assert {each.id for each in found if each.level is Level.UNCHECKED} == NEEDS_WORKERS | NEEDS_A_DIRECTORY, found
     assert told(facts.group).workers == {"w-0", "w-1", "w-2"}
     assert examine(CHECKS["X01"], facts) == []
+
+
+def test_offsets_that_an_open_transaction_decides_on_are_not_waited_for(bootstrap: str) -> None:
+    """It may be the transaction of a worker that was killed, whose next life asks before it ends it."""
+    clinic = a_clinic(bootstrap)
+    create_topic(bootstrap, clinic.source, 1)
+    group = bare_consumer(bootstrap, group=clinic.id)
+    dead = Producer({"bootstrap.servers": bootstrap, "transactional.id": f"{clinic.id}-w1"})
+    dead.init_transactions(20)
+    examiner = Examiner(clinic.app.settings, 5.0)
+    try:
+        for offset in (3, 5):
+            dead.begin_transaction()
+            rows = [TopicPartition(clinic.source, 0, offset)]
+            dead.send_offsets_to_transaction(rows, group.consumer_group_metadata(), 20)
+            if offset == 3:
+                dead.commit_transaction(20)
+        assert examiner.committed({clinic.source: 1}) == {Partition(clinic.source, 0): 3}
+        assert examiner.group({clinic.source: 1}).members == ()
+    finally:
+        examiner.close()
+        dead.abort_transaction(20)
+        group.close()

@@ -88,6 +88,10 @@ LIMITS: Final = (
         "While a killed worker is away, its open transaction keeps readers of what it wrote from going on, other workers of the next stage "
         "among them, until it is back or the transaction timeout has passed. That is what `read_committed` means; nothing is lost."
     ),
+    (
+        "A static member whose data directory goes with its process, and which ends between the two joins of a rebalance and is back within its "
+        "session, may leave partitions without an owner until another member comes or goes. Nothing is lost; `streamapp doctor` names them (P07)."
+    ),
     "Outside Kafka (a call to a service, a database) work is done at least once: the checker sees topics only.",
     "Whether a fault met an open transaction is asked of the coordinator right after the fault. Where it was not asked it is unknown.",
     "What a killed worker had done and not committed is done again, and counted by nobody; replayed are the records of aborts.",

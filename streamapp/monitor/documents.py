@@ -178,7 +178,7 @@ def _partition(lane: LaneFacts, known: Known) -> PartitionStatus:
         loss=verdict.loss if verdict.loss is not None and math.isfinite(verdict.loss) else None,
         loss_never=verdict.loss is not None and math.isinf(verdict.loss),
         loss_by=None if verdict.loss_by is None else str(verdict.loss_by),
-        retention=limits.retention,
+        retention=limits.topic.retention,
         retention_used=verdict.used,
         commit_age=None if lane.committed_at is None else max(0.0, known.now - lane.committed_at),
         in_flight=lane.unmerged,

@@ -253,18 +253,12 @@ class LagWatch:
         self, lane: LaneFacts, agents: Sequence[AgentFacts], restoring: Sequence[Mapping[str, Any]], around: Around, now: float
     ) -> Limits:
         partition = lane.partition
-        topic = around.topics.get(partition.topic, NOT_SEEN)
         p99s = [found for agent in agents if (found := quantile(agent.duration, 0.99)) is not None]
         is_moving_house = lane.state == "assigned" or any(each.kind == "revoked" for each in lane.standstills)
         if is_moving_house:
             self._unsettled.setdefault(partition, now)
         return Limits(
-            retention=topic.retention,
-            retention_bytes=topic.retention_bytes,
-            retention_known=topic.known,
-            compacted=topic.compacted,
-            deleted=topic.deleted,
-            delete_retention=topic.delete_retention,
+            topic=around.topics.get(partition.topic, NOT_SEEN),
             offsets_retention=around.offsets_retention,
             empty_since=None,  # we are in it
             owner=self.past.worker,

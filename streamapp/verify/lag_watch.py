@@ -103,14 +103,9 @@ class LagWatch:
         return kept
 
     def _limits(self, where: Partition, asked: Asked, reading: Reading, its: Told | None) -> Limits:
-        topic, held = asked.limits, asked.transaction
+        held = asked.transaction
         return Limits(
-            retention=topic.retention,
-            retention_bytes=topic.retention_bytes,
-            retention_known=topic.known,
-            compacted=topic.compacted,
-            deleted=topic.deleted,
-            delete_retention=topic.delete_retention,
+            topic=asked.limits,
             offsets_retention=reading.offsets_retention,
             empty_since=self._empty_since,
             owner=asked.worker,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Final
 
 from streamapp.monitor.lag.evaluate import evaluate
 from streamapp.monitor.lag.inputs import Config, Happening, Limits, Sample
+from streamapp.monitor.lag.topic_limits import TopicLimits
 from streamapp.monitor.lag.verdict import Verdict
 from streamapp.records import Partition
 
@@ -17,12 +19,7 @@ STEP = 10.0
 
 CONFIG = Config(group="order-processor", commit_interval=0.2, earliest=True, reset_policy="earliest", broker="localhost:9092")
 LIMITS = Limits(
-    retention=DAY,
-    retention_bytes=None,
-    retention_known=True,
-    compacted=False,
-    deleted=True,
-    delete_retention=None,
+    topic=TopicLimits(known=True, retention=DAY, retention_bytes=None, compacted=False, deleted=True, delete_retention=None),
     offsets_retention=7 * DAY,
     empty_since=None,
     owner="w-2",
@@ -90,6 +87,9 @@ def by_blocks(slopes: Sequence[float], block: float, last: float) -> Callable[[f
     return lag
 
 
+_OF_TOPIC: Final = frozenset(each.name for each in fields(TopicLimits))
+
+
 def judged(
     samples: Sequence[Sample],
     events: Sequence[Happening] = (),
@@ -99,5 +99,7 @@ def judged(
     now: float = NOW,
     **changed: object,
 ) -> Verdict:
-    """Return the verdict; `changed`: fields of the limits."""
-    return evaluate(samples, events, replace(limits, **changed), config, now)  # type: ignore[arg-type]  # as above
+    """Return the verdict; `changed`: fields of the limits, its topic's among them."""
+    of_topic = {name: changed.pop(name) for name in [*changed] if name in _OF_TOPIC}
+    topic = replace(limits.topic, **of_topic)  # type: ignore[arg-type]  # as above
+    return evaluate(samples, events, replace(limits, topic=topic, **changed), config, now)  # type: ignore[arg-type]  # as above

@@ -94,8 +94,8 @@ def evaluate(samples: Sequence[Sample], events: Sequence[Happening], limits: Lim
         owner=limits.owner,
         owner_known=limits.owner_known,
         commit_age=_commit_age(series, limits, now),
-        retention=limits.retention,
-        retention_bytes=limits.retention_bytes,
+        retention=limits.topic.retention,
+        retention_bytes=limits.topic.retention_bytes,
         offset=found.offset,
         blocked_for=blocked_for,
     )
@@ -129,7 +129,7 @@ def settled(shown: Verdict | None, before: Verdict | None, latest: Verdict) -> V
 
 
 def _used(limits: Limits, age: float | None) -> float | None:
-    limit = limits.retention if limits.deleted else limits.delete_retention if limits.compacted else None
+    limit = limits.topic.retention if limits.topic.deleted else limits.topic.delete_retention if limits.topic.compacted else None
     return age / limit if age is not None and limit else None
 
 

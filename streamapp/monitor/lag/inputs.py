@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from streamapp.monitor.lag.topic_limits import TopicLimits
 from streamapp.pipeline.facts import Standstill
 from streamapp.records import Partition
 
@@ -83,16 +84,7 @@ class RestoreShown:
 class Limits:
     """What bounds a partition: retention of its topic, and what is known of its state now."""
 
-    retention: float | None
-    """R, seconds; None: unlimited or unknown (`retention_known`)."""
-    retention_bytes: int | None
-    """None: unlimited or unknown."""
-    retention_known: bool
-    compacted: bool
-    deleted: bool
-    """cleanup.policy has `delete`."""
-    delete_retention: float | None
-    """Seconds that tombstones live, for a table's reader of a compacted topic."""
+    topic: TopicLimits
     offsets_retention: float | None
     """Seconds after which an empty group's offsets expire; None: unknown."""
     empty_since: float | None

@@ -31,14 +31,16 @@ def loss_of(series: Series, limits: Limits, lag: int | None, age: float | None, 
     """Return what comes first. What is unknown does not hide a known limit; alone, it is no `never`."""
     found: list[Loss] = []
     if lag != 0:
-        if not limits.retention_known:
+        if not limits.topic.known:
             found.append(Loss(None, None, None))
-        if limits.deleted and limits.retention is not None:
-            found.append(Loss(_by_time(limits.retention, age, pace), Cause.TIME, limits.retention))
-        if limits.compacted and limits.delete_retention is not None:
-            found.append(Loss(_by_time(limits.delete_retention, age, pace), Cause.TOMBSTONES, limits.delete_retention))
-        if limits.deleted and limits.retention_bytes is not None:
-            found.append(Loss(_by_size(series), Cause.SIZE, limits.retention))
+        if limits.topic.deleted and limits.topic.retention is not None:
+            found.append(Loss(_by_time(limits.topic.retention, age, pace), Cause.TIME, limits.topic.retention))
+        if limits.topic.compacted and limits.topic.delete_retention is not None:
+            found.append(
+                Loss(_by_time(limits.topic.delete_retention, age, pace), Cause.TOMBSTONES, limits.topic.delete_retention)
+            )
+        if limits.topic.deleted and limits.topic.retention_bytes is not None:
+            found.append(Loss(_by_size(series), Cause.SIZE, limits.topic.retention))
     if limits.empty_since is not None and limits.offsets_retention is not None:
         left = limits.offsets_retention - max(0.0, now - limits.empty_since)
         found.append(Loss(max(0.0, left), Cause.OFFSET_EXPIRY, limits.offsets_retention))
@@ -51,7 +53,7 @@ def loss_of(series: Series, limits: Limits, lag: int | None, age: float | None, 
 
 def headroom_of(sample: Sample | None, limits: Limits) -> float | None:
     """Return which share of the log still lies before what is unread, where size limits it."""
-    if sample is None or limits.retention_bytes is None or not limits.deleted:
+    if sample is None or limits.topic.retention_bytes is None or not limits.topic.deleted:
         return None
     start, committed, end = sample.log_start, sample.committed, sample.end
     if start is None or committed is None or end is None or end <= start:

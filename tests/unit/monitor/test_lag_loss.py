@@ -144,6 +144,6 @@ def test_offsets_of_an_empty_group_expire() -> None:
 
 
 def test_a_retention_that_is_not_known_is_not_endless() -> None:
-    assert judged(level(), retention=None, retention_known=False).loss is None
-    assert judged(level(), retention=None, retention_known=True).loss == math.inf
-    assert LIMITS.retention_known
+    assert judged(level(), retention=None, known=False).loss is None
+    assert judged(level(), retention=None, known=True).loss == math.inf
+    assert LIMITS.topic.known

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from streamapp.monitor.lag.evaluate import evaluate, evaluate_group, settled
 from streamapp.monitor.lag.explain import explain, fix_of
 from streamapp.monitor.lag.inputs import Change, Config, Happening, Limits, RestoreShown, Sample
+from streamapp.monitor.lag.topic_limits import TopicLimits
 from streamapp.monitor.lag.verdict import Status
 from streamapp.pipeline.facts import Standstill
 from tests.support.lag_series import CONFIG, LIMITS, NOW
@@ -44,12 +45,15 @@ EVENTS = st.builds(
 )
 LIMITED = st.builds(
     Limits,
-    retention=SECONDS,
-    retention_bytes=st.none() | st.integers(0, 10**12),
-    retention_known=st.booleans(),
-    compacted=st.booleans(),
-    deleted=st.booleans(),
-    delete_retention=SECONDS,
+    topic=st.builds(
+        TopicLimits,
+        retention=SECONDS,
+        retention_bytes=st.none() | st.integers(0, 10**12),
+        known=st.booleans(),
+        compacted=st.booleans(),
+        deleted=st.booleans(),
+        delete_retention=SECONDS,
+    ),
     offsets_retention=SECONDS,
     empty_since=st.none() | st.floats(NOW - 1e7, NOW),
     owner=st.none() | st.just("w-0"),

@@ -203,7 +203,7 @@ async def test_what_a_child_found_out_bounds_the_next_sample() -> None:
     async with sampling() as world:
         await world.sampled()
         world.asks.found = Surroundings(topics={"orders": {"retention.ms": "60000"}}, offsets_retention=3600.0, members=())
-        await world.until(lambda: world.sampler.view is not None and world.sampler.view.limits[ORDERS].retention == 60.0)
+        await world.until(lambda: world.sampler.view is not None and world.sampler.view.limits[ORDERS].topic.retention == 60.0)
         assert world.sampler.around.workers == 3
 
 

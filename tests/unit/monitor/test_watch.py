@@ -154,16 +154,16 @@ def test_a_breaker_and_a_pause_are_marked_when_they_begin_not_as_long_as_they_la
 
 def test_retention_is_unknown_until_somebody_told_it_and_then_it_bounds() -> None:
     world = World()
-    assert not world.look(lane()).limits[ORDERS].retention_known
+    assert not world.look(lane()).limits[ORDERS].topic.known
     world.around = Around(topics={"orders": TopicLimits.of(TOLD)}, offsets_retention=604_800.0)
     limits = world.look(lane()).limits[ORDERS]
-    assert (limits.retention, limits.retention_bytes, limits.delete_retention, limits.offsets_retention) == (
+    assert (limits.topic.retention, limits.topic.retention_bytes, limits.topic.delete_retention, limits.offsets_retention) == (
         3600.0,
         None,
         60.0,
         604_800.0,
     )
-    assert (limits.compacted, limits.deleted, limits.retention_known) == (True, True, True)
+    assert (limits.topic.compacted, limits.topic.deleted, limits.topic.known) == (True, True, True)
 
 
 def test_unlimited_retention_is_no_number() -> None:

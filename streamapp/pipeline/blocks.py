@@ -22,7 +22,8 @@ from streamapp.pipeline.held import (
     read_record,
     record_name,
 )
-from streamapp.pipeline.lane import Entry, Inlet, Place, Standing, record_of
+from streamapp.pipeline.lane import Entry, Inlet, record_of
+from streamapp.pipeline.obstacles import Place, Standing
 from streamapp.pipeline.retry import RetryState
 from streamapp.pipeline.savepoint import Savepoint
 from streamapp.records import Headers, Outgoing, RawRecord

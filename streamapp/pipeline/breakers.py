@@ -13,7 +13,7 @@ from streamapp.errors import AgentFailed
 from streamapp.events import Event, log_event
 from streamapp.pipeline.breaker import Breaker, BreakerState
 from streamapp.pipeline.dead_letter import named, rfc3339, text_of
-from streamapp.pipeline.lane import Standing
+from streamapp.pipeline.obstacles import Standing
 from streamapp.pipeline.retry import FailureClass, RetryState, announced_outage
 
 if TYPE_CHECKING:

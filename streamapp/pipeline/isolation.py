@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from streamapp.clock import Clock
 from streamapp.errors import KilledWorker
 from streamapp.events import Event, log_event
-from streamapp.pipeline.lane import Condemned, Place
+from streamapp.pipeline.obstacles import Condemned, Place
 from streamapp.pipeline.retry import RetryState
 from streamapp.pipeline.suspects import TURN_SECONDS, Count, Life, Turn, life_of, without_own
 

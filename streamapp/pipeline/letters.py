@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from streamapp.errors import AssignmentLost, ProducerUnusable, UnitAborted
 from streamapp.events import Event, log_event
-from streamapp.pipeline.lane import Condemned, Inlet, Place
+from streamapp.pipeline.lane import Inlet
+from streamapp.pipeline.obstacles import Condemned, Place
 
 if TYPE_CHECKING:
     from streamapp.pipeline.engine import Engine

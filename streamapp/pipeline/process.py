@@ -17,8 +17,9 @@ from streamapp.pipeline.cursor import Cursor, Rewound
 from streamapp.pipeline.dead_letter import fingerprint, named
 from streamapp.pipeline.dedupe import Dedupe
 from streamapp.pipeline.holding import Holding
-from streamapp.pipeline.lane import Condemned, Entry, Inlet, Place, Standing, record_of
+from streamapp.pipeline.lane import Entry, Inlet, record_of
 from streamapp.pipeline.measures import Counts, Work
+from streamapp.pipeline.obstacles import Condemned, Place, Standing
 from streamapp.pipeline.replayed import PROCESSED
 from streamapp.pipeline.retry import FailureClass, RetryState, Verdict, Wait, classify, decide
 from streamapp.pipeline.savepoint import Savepoint

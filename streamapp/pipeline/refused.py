@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from streamapp.errors import DeliveryFailed, OutputRejected
 from streamapp.events import Event, log_event
-from streamapp.pipeline.lane import Condemned, Place
+from streamapp.pipeline.obstacles import Condemned, Place
 from streamapp.pipeline.tick import TickSavepoint
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from streamapp.errors import SavepointEnded, TableNotHere, UsageError
+from streamapp.pipeline.overlay import MISSING
 from streamapp.records import ANY_PARTITION, Headers, Outgoing, RawRecord
 
 if TYPE_CHECKING:
@@ -131,13 +132,13 @@ class Savepoint:
 
     def read(self, partition: TablePartition, key: bytes) -> bytes | None:
         """Return what this attempt sees under `key`: its own writes, those of the record's earlier agents, the overlays, disk."""
-        if self.mark is not None:
-            self._keep_mark()
-        if self.writes is not None:
-            try:
-                return self.writes[partition, key]
-            except KeyError:
-                pass
+        mark, writes = self.mark, self.writes
+        if mark is not None and mark[0] is partition and mark[1] == key:
+            return mark[2]
+        if writes is not None:
+            value = writes.get((partition, key), MISSING)
+            if value is not MISSING:
+                return value  # type: ignore[return-value]  # the sentinel is gone, which mypy cannot see through dict.get
         if self.below is not None:
             for earlier in reversed(self.below):
                 if earlier.writes is not None and (partition, key) in earlier.writes:

@@ -10,7 +10,8 @@ from streamapp.pipeline.isolation import ISOLATION
 from streamapp.pipeline.lane import LaneState
 
 if TYPE_CHECKING:
-    from streamapp.pipeline.lane import Inlet, Lane, Why
+    from streamapp.pipeline.lane import Inlet, Lane
+    from streamapp.pipeline.obstacles import Why
 
 _STATES: Final[dict[LaneState, StandsFor]] = {
     LaneState.ASSIGNED: "restoring",

@@ -43,7 +43,7 @@ def settings_of(plan: Plan, field: Field, *, rounds: int, seconds: float) -> dic
         "librdkafka": confluent_kafka.libversion()[0],
     }
     if any(one.job is AWAIT for one in field.contenders):
-        settings["100 awaits of 5 ms at a time by asyncio alone"] = f"{awaits_a_second():,.0f}/s"
+        settings["100 awaits of 5 ms at a time by the event loop alone"] = f"{awaits_a_second():,.0f}/s"
     for package in PACKAGES:
         try:
             settings[package] = version(package)

@@ -72,7 +72,7 @@ def test_settings_tell_every_size_and_version(tmp_path: Path) -> None:
     assert settings["Guest"] == "(guest 1.2, rocksdict 0.1)"
     assert settings["rocksdict"] != "0.1"
     assert {"cores", "Python", "librdkafka", "confluent-kafka", "rocksdict", "commit interval", "runs"} <= set(settings)
-    assert re.fullmatch(r"[\d,]+/s", settings["100 awaits of 5 ms at a time by asyncio alone"])
+    assert re.fullmatch(r"[\d,]+/s", settings["100 awaits of 5 ms at a time by the event loop alone"])
 
 
 def test_every_run_is_saved_as_json_with_null_for_what_never_came(tmp_path: Path) -> None:

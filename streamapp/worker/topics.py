@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from re import Pattern
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack, cast
 
 import faust
 from faust.types import FutureMessage, RecordMetadata
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from streamapp.application import StreamApp
 
 NO_SCHEMA = "give key_type, value_type and serializers to the topic"
+
+
+class SendOptions(TypedDict, total=False):
+    """What a send takes besides key and value."""
+
+    partition: int | None
+    timestamp: float | None
+    """Seconds since 1970; else the time of the record in hand."""
+    headers: Any
+    schema: Any
+    key_serializer: Any
+    value_serializer: Any
+    callback: Any
+    force: bool
 
 
 class Topic(faust.Topic):
@@ -110,50 +124,16 @@ class Topic(faust.Topic):
 
     # --- sending
 
-    async def send(
-        self,
-        *,
-        key: Any = None,
-        value: Any = None,
-        partition: int | None = None,
-        timestamp: float | None = None,
-        headers: Any = None,
-        schema: Any = None,
-        key_serializer: Any = None,
-        value_serializer: Any = None,
-        callback: Any = None,
-        force: bool = False,
-    ) -> HandedOver | Delivery:
+    async def send(self, *, key: Any = None, value: Any = None, **options: Unpack[SendOptions]) -> HandedOver | Delivery:
         """Send one record: with the record in hand if there is one, else with the worker's transaction, else by a producer.
 
         Inside a worker it leaves with the commit, and awaiting the result does not wait for that (its offset is -1). In a script
         the result is the delivery. Raises OutputRejected, SavepointEnded.
         """
+        # The hot path: two encodes, one call. Each option with a default of its own would cost 10 ns, given or not.
         savepoint = current_savepoint.get()
-        # One comparison after the other: chained (`a is b is None`) they take twice the time.
-        if (
-            savepoint is None
-            or self._name is None
-            or partition is not None
-            or timestamp is not None
-            or headers is not None
-            or key_serializer is not None
-            or value_serializer is not None
-            or callback is not None
-            or schema is not None
-        ):
-            return self.send_soon(
-                key=key,
-                value=value,
-                partition=partition,
-                timestamp=timestamp,
-                headers=headers,
-                schema=schema,
-                key_serializer=key_serializer,
-                value_serializer=value_serializer,
-                callback=callback,
-            )
-        # The hot path: two encodes, one call.
+        if options or savepoint is None or self._name is None:
+            return self.send_soon(key=key, value=value, **options)
         savepoint.send_on(self._name, self._encode_value(value), self._encode_key(key))
         return self._handed_over
 

@@ -67,6 +67,8 @@ class ListReader:
         self.closed = False
         self.newer: dict[Partition, int] = {}
         """The format that a partition's records name."""
+        self.starved: set[Partition] = set()
+        """Partitions of which nothing comes."""
         self.slow = 0.0
         """Seconds that each read takes."""
         self.gate = threading.Event()
@@ -100,6 +102,8 @@ class ListReader:
         return found
 
     def _read(self, partition: Partition) -> ChangelogBatch | None:
+        if partition in self.starved:
+            return None
         log, position = self.logs[partition], self.positions[partition]
         if position < log.start or position > len(log.records):
             return ChangelogBatch({}, 0, -1, at_end=False, truncated=True)
@@ -464,6 +468,29 @@ def test_a_restore_under_way_is_told_with_its_rate_and_the_time_left(
     assert fields["rate"] > 0 and fields["left"] > 0
     assert fields["seconds_left"] == pytest.approx(fields["left"] / fields["rate"], rel=0.2)
     assert " offsets to go, " in told[0].message and " s left" in told[0].message
+
+
+def test_a_changelog_that_waits_for_its_turn_is_not_called_unanswered(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "REPORT_EVERY", 0.5)
+    monkeypatch.setattr(recovery, "TURN", 2.0)
+    bench.logs[P0].records, bench.logs[P1].records = puts(1_000_000), puts(10)
+    bench.reader.batch, bench.reader.slow, bench.reader.starved = 2, 0.001, {P1}
+    with caplog.at_level(logging.INFO):
+        tasks = [bench.restore(P0), bench.restore(P1)]
+        deadline = Deadline.after(30)
+        while not any(each.__dict__["event"] == "broker_unreachable" for each in caplog.records):
+            assert not deadline.passed, "never told"
+            threading.Event().wait(0.01)
+        for task in tasks:
+            bench.restorer.cancel(task)
+    warned = [each.__dict__["event"] for each in caplog.records].index("broker_unreachable")
+    before, warning = caplog.records[warned - 1], caplog.records[warned]
+    assert "Restoring 1 table partitions (1 more in turn): " in before.getMessage()
+    assert before.__dict__["fields"]["partitions"] == 2
+    assert f"{P1}: no record, while others come, for " in warning.getMessage()
+    assert warning.__dict__["fields"]["duration_seconds"] >= recovery.TURN
 
 
 def test_a_full_disk_fails_the_restore(bench: Bench) -> None:

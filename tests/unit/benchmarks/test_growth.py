@@ -49,9 +49,14 @@ def test_nothing_is_promised_of_other_sizes() -> None:
 
 
 def test_memory_is_judged_by_how_it_grows_once_it_had_time_to_fill() -> None:
-    filling = [Sample(at * 100_000, 100_000_000 + min(at, 4) * 20_000_000) for at in range(1, 9)]
+    filling = [Sample(at * MILLION, 100_000_000 + min(at, 4) * 20_000_000) for at in range(1, 9)]
     [said] = verdicts([], filling)
-    assert "800,000 records: 120 MB at first, 180 MB at last, +0.0 MB a million records in the second half" in said
+    assert "8,000,000 records: 120 MB at first, 180 MB at last, +0.0 MB a million records in the second half" in said
+    assert said.endswith("promised 2 at most: held")
+    [said] = verdicts([], [Sample(at * MILLION, 100_000_000 + at * 2_100_000) for at in range(1, 9)])
+    assert said.endswith("+2.1 MB a million records in the second half, promised 2 at most: NOT HELD")
+    [said] = verdicts([], [Sample(at * 100_000, 100_000_000) for at in range(1, 9)])
+    assert said.endswith("unknown, too few records")
     assert slope([Sample(MILLION, 5_000_000), Sample(2 * MILLION, 8_000_000)]) == pytest.approx(3_000_000)
     assert slope([Sample(MILLION, 5_000_000)]) == 0.0
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -33,6 +33,7 @@ from streamapp.kafka.versions import await_broker
 from streamapp.monitor import traces
 from streamapp.pipeline.dead_letter import Redact
 from streamapp.pipeline.engine import Engine, EngineListener, EngineParts, EngineSettings
+from streamapp.pipeline.facts import StoreMemory
 from streamapp.pipeline.spec import AgentSpec, SourceSet, TableSpec
 from streamapp.ports import PartitionSource, SourceListener, Store, TransactionalProducer
 from streamapp.records import Outgoing, Partition
@@ -322,6 +323,13 @@ class Assembly:
         on_disk = [table for table in self._tables if not table.in_memory]
         self._budget.expect(sum(topology.partitions.get(table.topics[0], 0) for table in on_disk))
 
+    def store_memory(self) -> StoreMemory | None:
+        """Return what RocksDB uses of its memory; None where no table is on disk."""
+        if all(table.in_memory for table in self._tables):
+            return None
+        used = self._budget.usage()
+        return StoreMemory(limit=used.budget, held=used.held)
+
     def _sought(self, engine: Engine, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (failure := task.exception()) is not None:
             engine.fatal(failure if isinstance(failure, ConfigurationError) else RuntimeError(f"looking for topics: {failure!r}"))
@@ -579,7 +587,7 @@ class AppEngine:
         return self.engine.ready
 
     def facts(self) -> EngineFacts:
-        return self.engine.facts()
+        return replace(self.engine.facts(), store_memory=self._assembly.store_memory())
 
     def table(self, name: str) -> TableHandle:
         return self.engine.table(name)

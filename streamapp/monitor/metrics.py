@@ -208,6 +208,14 @@ class Exposition(Collector):
         overlay = _gauge("overlay_bytes", "Table writes that are not on disk yet.", ())
         overlay.add_metric([], told.overlay_bytes)
         yield overlay
+        memory, limit = (
+            facts.store_memory,
+            _gauge("rocksdb_memory_limit_bytes", "rocksdb_memory_bytes, which all tables share.", ()),
+        )
+        held = _gauge("rocksdb_memory_bytes", "Of it, what is used: it fills as tables grow, and stays there.", ())
+        _add(held, (), None if memory is None else memory.held)
+        _add(limit, (), None if memory is None else memory.limit)
+        yield from (held, limit)
 
     def _tables(self, document: StatusDocument) -> Iterator[Metric]:
         labels = ("table", "partition")

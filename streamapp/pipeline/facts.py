@@ -161,6 +161,16 @@ class TableFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreMemory:
+    """What the stores of all tables use of the memory that they share, in bytes."""
+
+    limit: int
+    """`rocksdb_memory_bytes`. They fill it as tables grow, and stay there."""
+    held: int
+    """Writes that are not flushed yet, and what was read: blocks, indices, filters."""
+
+
+@dataclass(frozen=True, slots=True)
 class FingerprintFacts:
     """One kind of failure of one agent whose dead letters this worker wrote."""
 
@@ -191,6 +201,8 @@ class EngineFacts:
     tables: tuple[TableFacts, ...]
     fingerprints: tuple[FingerprintFacts, ...] = ()
     """At most 200, the one seen last first."""
+    store_memory: StoreMemory | None = None
+    """None where no table is on disk."""
 
 
 __all__ = [
@@ -202,6 +214,7 @@ __all__ = [
     "LaneFacts",
     "StandsFor",
     "Standstill",
+    "StoreMemory",
     "TableFacts",
     "TransactionFacts",
 ]

@@ -60,3 +60,6 @@ def test_two_workers_tell_what_is_theirs(word_app: WordApp) -> None:
         assert each["transaction_records_count", frozenset()] == committed_ones
         assert any(name == "build_info" for name, _ in each)
         assert each["loop_lag_seconds", frozenset()] < 5
+        assert (
+            0 < each["rocksdb_memory_bytes", frozenset()] < each["rocksdb_memory_limit_bytes", frozenset()] == 128 * 1024 * 1024
+        )

@@ -16,7 +16,7 @@ _GAUGES: Final = (
     ),
     "dlq_unresolved_records", "dlq_oldest_unresolved_age_seconds", "dlq_retention_loss_seconds",
     "dlq_blocked_keys", "dlq_held_records", "breaker_open", "partition_suspect",
-    "restore_remaining_records", "restore_lso_wait_seconds", "table_bytes", "overlay_bytes", "loop_lag_seconds", "build_info",
+    "restore_remaining_records", "restore_lso_wait_seconds", "table_bytes", "overlay_bytes", "rocksdb_memory_bytes", "rocksdb_memory_limit_bytes", "loop_lag_seconds", "build_info",
 )  # fmt: skip
 _COUNTERS: Final = (
     "consumer_records_lost_total", "records_processed_total", "handler_retries_total", "dedupe_hits_total", "dlq_records_total",

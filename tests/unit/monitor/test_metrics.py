@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamapp.monitor.metrics import ERROR_TYPES, OTHER, Exposition
 from streamapp.monitor.status import Bounds, StatusDocument
-from streamapp.pipeline.facts import EngineFacts
+from streamapp.pipeline.facts import EngineFacts, StoreMemory
 from streamapp.records import Partition
 from tests.support.operator_figures import (
     NOW,
@@ -71,10 +72,12 @@ PROMISED: Mapping[str, tuple[str, set[str]]] = {
     "restore_lso_wait_seconds": ("gauge", {"table", "partition"}),
     "table_bytes": ("gauge", {"table", "partition"}),
     "overlay_bytes": ("gauge", set()),
+    "rocksdb_memory_bytes": ("gauge", set()),
+    "rocksdb_memory_limit_bytes": ("gauge", set()),
     "loop_lag_seconds": ("gauge", set()),
     "build_info": ("gauge", {"version", "librdkafka"}),
 }
-"""The table of OPERATIONS §5.1."""
+"""The table of OPERATIONS §5.1, and the memory of tables."""
 
 
 def exposition() -> Exposition:
@@ -102,26 +105,29 @@ def names(series: Series) -> set[str]:
     return {name for name, _ in series}
 
 
-BUSY = facts(
-    lanes=(lane(), lane(number=1, suspect=True), lane("orders-dlq")),
-    agents=(
-        agent(
-            on_error="block_key",
-            processed=41,
-            duration=distribution(3, 0, 2, total=0.055),
-            retries={"TimeoutError": 4},
-            dedupe_hits=2,
-            dead_letters={("ValueError", "permanent"): 1},
-            fingerprints=1,
-            letter_write_failures=1,
-            replayed={"resolved": 1},
-            breakers={Partition("orders", 1): NOW - 5},
+BUSY = replace(
+    facts(
+        lanes=(lane(), lane(number=1, suspect=True), lane("orders-dlq")),
+        agents=(
+            agent(
+                on_error="block_key",
+                processed=41,
+                duration=distribution(3, 0, 2, total=0.055),
+                retries={"TimeoutError": 4},
+                dedupe_hits=2,
+                dead_letters={("ValueError", "permanent"): 1},
+                fingerprints=1,
+                letter_write_failures=1,
+                replayed={"resolved": 1},
+                breakers={Partition("orders", 1): NOW - 5},
+            ),
         ),
+        outcomes={"committed": 9, "aborted": 1},
+        rebuilds={"fenced": 1},
+        overlay_bytes=512,
+        rebalances=2,
     ),
-    outcomes={"committed": 9, "aborted": 1},
-    rebuilds={"fenced": 1},
-    overlay_bytes=512,
-    rebalances=2,
+    store_memory=StoreMemory(limit=128, held=77),
 )
 TOLD = document(
     whole_partition(),
@@ -179,6 +185,12 @@ def test_a_partition_is_told_as_the_document_has_it() -> None:
     holding = {dict(labels)["status"] for (name, labels), one in series.items() if name == "consumer_status" and one == 1}
     assert holding == {"FALLING_BEHIND", "UNKNOWN"}  # one each
     assert sum(1 for name, _ in series if name == "consumer_status") == 2 * 8
+
+
+def test_memory_of_tables_is_told_with_its_bound() -> None:
+    series = read(exposition(), TOLD, BUSY)
+    assert (value(series, "rocksdb_memory_bytes"), value(series, "rocksdb_memory_limit_bytes")) == (77, 128)
+    assert not {name for name in names(read(exposition(), TOLD, facts())) if name.startswith("rocksdb_")}
 
 
 def test_what_is_unknown_is_absent_and_never_is_infinite() -> None:

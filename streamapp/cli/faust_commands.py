@@ -5,8 +5,7 @@ Importing this registers them; the app does so before a command's name is looked
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import faust.cli.agents
@@ -21,7 +20,6 @@ from streamapp.pipeline.decode import decoder_for
 from streamapp.worker.lifecycle import CommandWorker
 from streamapp.worker.models import named_codec
 from streamapp.worker.refusals import refuse
-from streamapp.worker.waits import new_event_loop
 
 
 class agents(faust.cli.agents.agents):  # noqa: N801 - Faust's commands are called like this
@@ -57,10 +55,6 @@ class send(faust.cli.send.send):  # noqa: N801
 
 class worker(faust.cli.worker.worker):  # noqa: N801
     """Start worker instance for given app."""
-
-    def run_using_worker(self, *args: Any, **kwargs: Any) -> NoReturn:
-        asyncio.set_event_loop(new_event_loop())  # Faust takes the one that is set
-        super().run_using_worker(*args, **kwargs)
 
     def as_service(self, loop: Any, *args: Any, **kwargs: Any) -> Any:
         app: Any = self.app

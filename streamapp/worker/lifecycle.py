@@ -28,6 +28,7 @@ from streamapp.records import Outgoing, Partition
 from streamapp.worker.digests import HeldTable
 from streamapp.worker.rebalances import Rebalances
 from streamapp.worker.tables import Handle
+from streamapp.worker.waits import wait_finely
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -217,6 +218,10 @@ class Worker(_EndsByExitCode, faust.worker.Worker):
     """Faust's worker, ended by the contract's exit codes."""
 
     app: StreamApp
+
+    def execute_from_commandline(self) -> NoReturn:
+        wait_finely(self.loop)
+        super().execute_from_commandline()
 
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
         """Called when Faust has set the log up, for `-l` and `-f`. Whoever configures logging has it as configured."""

@@ -1,4 +1,4 @@
-"""The worker's event loop, whose short waits take as long as they were asked to.
+"""Short waits of the worker's event loop take as long as they were asked to.
 
 asyncio on Linux rounds each wait up to a whole millisecond (CPython's `EpollSelector.select`: "epoll_wait() has a resolution of 1
 millisecond"). 100 calls of 5 ms at a time come to 18,000 a second so, and to 19,300 here. Elsewhere nothing is rounded.
@@ -19,13 +19,14 @@ SELECTABLE: Final = 1024
 """select(2) takes descriptors below."""
 
 
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return a new event loop, of the kind that the process is set to; a stock one on Linux waits to the microsecond."""
-    loop = asyncio.new_event_loop()
-    if sys.platform != "linux" or type(loop) is not asyncio.SelectorEventLoop:
-        return loop  # another system, or a loop that somebody chose (`faust -L uvloop`)
-    loop.close()
-    return asyncio.SelectorEventLoop(FineEpollSelector())
+def wait_finely(loop: asyncio.AbstractEventLoop) -> None:
+    """Have asyncio's own loop wait to the microsecond; one that somebody chose (`faust -L uvloop`) stays as it is.
+
+    The loop may be older than the worker: what the app's modules made at their import belongs to it. So it is changed, not replaced.
+    """
+    selector = getattr(loop, "_selector", None)  # asyncio.SelectorEventLoop's, by this name since Python 3.4
+    if sys.platform == "linux" and type(selector) is selectors.EpollSelector and selector.fileno() < SELECTABLE:
+        selector.__class__ = FineEpollSelector
 
 
 if sys.platform == "linux":
@@ -34,10 +35,10 @@ if sys.platform == "linux":
         """An EpollSelector that waits for less than a millisecond where that is what is left."""
 
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            if timeout is not None and 0 < timeout < ROUNDED_FROM and self.fileno() < SELECTABLE:
+            if timeout is not None and 0 < timeout < ROUNDED_FROM:
                 select.select((self.fileno(),), (), (), timeout)  # readable once one of those that it watches is
                 timeout = 0
             return super().select(timeout)
 
 
-__all__ = ["new_event_loop"]
+__all__ = ["wait_finely"]

@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import Final
 
-from streamapp.worker.waits import new_event_loop
+from streamapp.worker.waits import wait_finely
 
 TASKS: Final = 100
 CALL: Final = 0.005
@@ -17,7 +17,8 @@ CALL: Final = 0.005
 
 def awaits_a_second(seconds: float = 1.0) -> float:
     """Return how many awaits 100 tasks get done that do nothing else."""
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner() as runner:
+        wait_finely(runner.get_loop())
         return runner.run(_count(seconds)) / seconds
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from streamapp.worker.waits import new_event_loop
+from streamapp import StreamApp
+from streamapp.worker import lifecycle
+from streamapp.worker.waits import wait_finely
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there asyncio rounds waits up")
 
@@ -25,7 +28,8 @@ TRIES = 100
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    made = new_event_loop()
+    made = asyncio.SelectorEventLoop(selectors.EpollSelector())
+    wait_finely(made)
     yield made
     made.close()
 
@@ -63,18 +67,33 @@ def test_what_happens_meanwhile_ends_the_wait(loop: asyncio.AbstractEventLoop) -
     assert shortest(loop, told) < PENDING / 2
 
 
-@pytest.mark.filterwarnings("ignore:.*policy:DeprecationWarning")  # the way that `faust -L uvloop` goes
-def test_a_loop_that_somebody_chose_stays() -> None:
-    class Chosen(asyncio.SelectorEventLoop):
-        pass
+def test_a_loop_that_somebody_chose_stays_as_it_is() -> None:
+    for selector in (selectors.PollSelector(), type("Own", (selectors.EpollSelector,), {})()):
+        chosen, before = asyncio.SelectorEventLoop(selector), type(selector)
+        wait_finely(chosen)
+        chosen.close()
+        assert type(selector) is before
+    wait_finely(object())  # type: ignore[arg-type]  # what has no selector at all
 
-    class Policy(asyncio.DefaultEventLoopPolicy):
-        _loop_factory = Chosen
 
-    asyncio.set_event_loop_policy(Policy())
-    try:
-        made = new_event_loop()
-    finally:
-        asyncio.set_event_loop_policy(None)
-    made.close()
-    assert type(made) is Chosen
+def test_what_the_loop_watches_already_stays_watched() -> None:
+    ours, theirs = socket.socketpair()
+    early = asyncio.SelectorEventLoop(selectors.EpollSelector())
+    heard: asyncio.Future[bytes] = early.create_future()
+    with ours, theirs:
+        early.add_reader(ours, lambda: heard.set_result(ours.recv(10)))
+        wait_finely(early)
+        early.call_soon(theirs.send, b"here")
+        assert early.run_until_complete(asyncio.wait_for(heard, 10)) == b"here"
+        early.remove_reader(ours)
+    early.close()
+
+
+def test_a_worker_waits_so(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    stock = asyncio.SelectorEventLoop(selectors.EpollSelector())
+    monkeypatch.setattr(lifecycle._EndsByExitCode, "execute_from_commandline", lambda worker: sys.exit(0))
+    worker = lifecycle.Worker(StreamApp("waits"), loop=stock)
+    with pytest.raises(SystemExit):
+        worker.execute_from_commandline()
+    assert vars(stock)["_selector"].__class__ is vars(loop)["_selector"].__class__ is not selectors.EpollSelector
+    stock.close()

@@ -70,7 +70,7 @@ MISSING_TOPIC_EVERY = 3.0
 """Seconds between two looks for a missing source topic; each is named until it is there."""
 
 TOTAL_BOUND = 16_384
-"""Fetched records that may wait in the worker in all: half a second of work at full speed."""
+"""Fetched records that may wait in the worker in all: a fifth of a second of work at full speed. Large ones count for several (`HEAVY`)."""
 
 
 class RestoringStores:

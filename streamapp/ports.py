@@ -159,11 +159,11 @@ class SourceListener(Protocol):
         ...
 
     def waiting(self) -> int:
-        """Return how many fetched records wait in the worker."""
+        """Return how many fetched records wait in the worker; large ones count for several (`HEAVY`)."""
         ...
 
     def crowded(self, partition: Partition) -> int:
-        """Return how many fetched records of `partition` wait."""
+        """Return how many fetched records of `partition` wait, counted likewise."""
         ...
 
     def out_of_range(self, source: PartitionSource, partition: Partition) -> None:
@@ -184,6 +184,8 @@ class Fetched:
     records: list[RawRecord]
     end: int | None
     """The end of the partition that was seen behind them (PARTITION_EOF), commit markers included."""
+    size_bytes: int = 0
+    """Of all their values."""
 
 
 @dataclass(frozen=True, slots=True)

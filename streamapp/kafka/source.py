@@ -184,7 +184,7 @@ class KafkaSource:
                 batch = records.setdefault(Partition(topic, number), [])
             batch.append(message)  # type: ignore[arg-type]  # it has RawRecord's shape; a cast is a call per record
         fetched = [
-            Fetched(where, numbers[where], records.get(where, []), ends.get(where))
+            Fetched(where, numbers[where], found := records.get(where, []), ends.get(where), sum(map(len, found)))  # type: ignore[arg-type]  # a Message's len is its value's
             for where in {**records, **ends}
             if where in numbers and where in self._open
         ]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from streamapp.clock import Deadline
 from streamapp.errors import DeadlinePassed, StreamAppError, UnitAborted
 from streamapp.events import Event, log_event
-from streamapp.pipeline.lane import NO_POSITION, REVOKED, Inlet, Lane, LaneState, Line, Return
+from streamapp.pipeline.lane import HEAVY, NO_POSITION, REVOKED, Inlet, Lane, LaneState, Line, Return
 from streamapp.pipeline.overlay import TablePartition
 from streamapp.pipeline.suspects import read
 from streamapp.records import Partition
@@ -102,6 +102,7 @@ class Group:
         self._starts: dict[Partition, int] = {}
         """Where partitions without a committed offset began: asked again after an unknown outcome, `latest` would be later."""
         self._in_transit = 0
+        self._bytes_in_transit = 0
         self._loop = asyncio.get_running_loop()
         self._ending = False
         self._recoveries: set[asyncio.Task[None]] = set()
@@ -179,14 +180,16 @@ class Group:
     def fetched(self, source: PartitionSource, batches: Sequence[Fetched]) -> None:
         with self._admission.lock:
             self._in_transit += sum(len(batch.records) for batch in batches)
+            self._bytes_in_transit += sum(batch.size_bytes for batch in batches)
         self._on_loop(self._deliver, batches)
 
     def waiting(self) -> int:
-        return self._in_transit + sum(lane.waiting for lane in list(self.lanes.values()))
+        coming = max(self._in_transit, self._bytes_in_transit // HEAVY)
+        return coming + sum(lane.load for lane in list(self.lanes.values()))
 
     def crowded(self, partition: Partition) -> int:
         lane = self.lanes.get(partition)
-        return 0 if lane is None else lane.waiting
+        return 0 if lane is None else lane.load
 
     def out_of_range(self, source: PartitionSource, partition: Partition) -> None:
         """Retention overtook the position, or the log was cut: find out where to go on."""
@@ -523,6 +526,7 @@ class Group:
     def _deliver(self, batches: Sequence[Fetched]) -> None:
         with self._admission.lock:
             self._in_transit -= sum(len(batch.records) for batch in batches)
+            self._bytes_in_transit -= sum(batch.size_bytes for batch in batches)
         for batch in batches:
             lane = self.lanes.get(batch.partition)
             if lane is None or lane.number != batch.number or lane.state is LaneState.CLOSED:
@@ -535,6 +539,7 @@ class Group:
                 else:
                     inlet.queue.extend(batch.records)
                     inlet.agent.offer(inlet, len(batch.records))
+                lane.fetched(len(batch.records), batch.size_bytes)
             if batch.end is not None:
                 lane.end_seen = batch.end
                 lane.position = max(batch.end, lane.position or 0)

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from streamapp.ports import PartitionSource
 
 
+HEAVY = 4096
+"""Bytes from which a record counts for several where fetched ones are bounded: so 16,384 that may wait are 64 MiB at most."""
+
+MERGED_RECORDS, MERGED_BYTES = 100, 256 * 1024
+"""Up to these, batches that were delivered are remembered as one."""
+
 NO_POSITION = "no position"
 """Why a lane stands whose committed offset tells no place to begin."""
 
@@ -167,6 +173,7 @@ class Lane:
         "position",
         "returns_by",
         "running",
+        "sizes",
         "source",
         "state",
         "straight",
@@ -233,6 +240,8 @@ class Lane:
         self.straight = True
         """One agent, one record at a time: no entries are needed."""
         self.window: deque[Entry] = deque()
+        self.sizes: deque[tuple[int, int]] = deque()
+        """Records and bytes of the batches that were fetched last, as many as are not done."""
         self.in_hand = 0
         self.tables: dict[str, TablePartition] = {}
         self.isolate_until = 0
@@ -298,6 +307,31 @@ class Lane:
         """Records fetched and not started."""
         return sum(len(inlet.queue) for inlet in self.inlets) + (0 if self.held is None else len(self.held))
 
+    @property
+    def load(self) -> int:
+        """As `waiting`, records beyond HEAVY counted by their size, those in the window too. To a batch: the oldest counts whole.
+
+        Any thread. A look at each record when it is taken would be exact, and cost every record for the few that are large.
+        """
+        left, size = self.waiting + len(self.window), 0
+        for records, size_bytes in reversed(tuple(self.sizes)):
+            if left <= 0:
+                break
+            left -= records
+            size += size_bytes
+        return max(self.waiting, size // HEAVY)
+
+    def fetched(self, records: int, size_bytes: int) -> None:
+        """Remember how large a batch is that was just added. On the loop."""
+        sizes = self.sizes
+        if sizes and sizes[-1][0] + records <= MERGED_RECORDS and sizes[-1][1] + size_bytes <= MERGED_BYTES:
+            before = sizes.pop()
+            records, size_bytes = before[0] + records, before[1] + size_bytes
+        sizes.append((records, size_bytes))
+        done = sum(each[0] for each in sizes) - self.waiting - len(self.window)
+        while sizes[0][0] <= done:
+            done -= sizes.popleft()[0]
+
     def clear(self) -> None:
         """Forget every fetched record and every attempt in hand. Under the engine's lock."""
         for inlet in self.inlets:
@@ -309,6 +343,7 @@ class Lane:
             for savepoint in entry.savepoints:
                 savepoint.is_open = False
         self.window.clear()
+        self.sizes.clear()
         self.in_hand = 0
         self.end_seen = 0
         self.position = None

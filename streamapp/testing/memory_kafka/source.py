@@ -293,7 +293,8 @@ class MemorySource:
             self._ends[where] = end
         if not chunk.records and end is None:
             return None
-        return Fetched(where, self._numbers[where], cast("list[RawRecord]", chunk.records), end)
+        size = sum(len(record.value() or b"") for record in chunk.records)
+        return Fetched(where, self._numbers[where], cast("list[RawRecord]", chunk.records), end, size)
 
     # --- requests
 

@@ -217,6 +217,14 @@ TABLES: Final = {
         test=f"{STATE}/test_rocksdb.py::test_another_partitions_directory_is_foreign",
         shows=r"DID NOT RAISE",
     ),
+    "large-records-count-once": Weakening(
+        rule="everything bounded",
+        lacks="counts a fetched record as one, however large it is",
+        costs="16,384 records of a megabyte wait behind a slow agent: the kernel kills the worker",
+        edits=(Edit("pipeline.lane", "        return max(self.waiting, size // HEAVY)\n", "        return self.waiting\n"),),
+        test="tests/integration/recovery/test_large_records_are_bounded.py::test_a_worker_does_not_fetch_more_than_it_may_hold",
+        shows=r"assert 400\.0 <= ",
+    ),
     "overlays-without-a-bound": Weakening(
         rule="§5 overlay",
         lacks="lets an overlay grow until the commit interval has passed",

@@ -222,8 +222,8 @@ TABLES: Final = {
         lacks="counts a fetched record as one, however large it is",
         costs="16,384 records of a megabyte wait behind a slow agent: the kernel kills the worker",
         edits=(Edit("pipeline.lane", "        return max(self.waiting, size // HEAVY)\n", "        return self.waiting\n"),),
-        test="tests/integration/recovery/test_large_records_are_bounded.py::test_a_worker_does_not_fetch_more_than_it_may_hold",
-        shows=r"assert 400\.0 <= ",
+        test=f"{UNIT}/test_large_records_count_for_several.py::test_large_ones_count_by_their_size",
+        shows=r"assert 16 == ",
     ),
     "overlays-without-a-bound": Weakening(
         rule="§5 overlay",

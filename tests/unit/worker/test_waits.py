@@ -48,11 +48,15 @@ def test_a_wait_is_not_rounded_up_to_a_millisecond(loop: asyncio.AbstractEventLo
 
 
 def test_asyncios_own_is() -> None:
-    stock = asyncio.SelectorEventLoop(selectors.EpollSelector())
-    try:
-        assert shortest(stock, lambda: asyncio.sleep(WAIT)) >= ROUNDED - 0.0001  # else the test above shows nothing
-    finally:
-        stock.close()
+    """Its selector, directly: in a loop that is late, what is left may round up to less."""
+
+    def once(selector: selectors.BaseSelector) -> float:
+        began = time.monotonic()
+        selector.select(WAIT)
+        return time.monotonic() - began
+
+    with selectors.EpollSelector() as stock:
+        assert min(once(stock) for _ in range(TRIES)) >= ROUNDED - 0.0001  # else the test above shows nothing
 
 
 def test_what_happens_meanwhile_ends_the_wait(loop: asyncio.AbstractEventLoop) -> None:

@@ -172,20 +172,21 @@ class Admission:
         unit = self.unit
         if self.isolating:
             unit.sifted = True
-        size = 0
-        if savepoint.mark is not None:
+        if savepoint.mark is not None and not unit.sifted:
             partition, key, mark = savepoint.mark
             partition.open[key] = mark
             unit.dirty[partition] = None
-            size = 64 + len(key) + len(mark)
-        if savepoint.writes is not None:
-            for (partition, key), value in savepoint.writes.items():
+            unit.size_bytes += 64 + len(key) + len(mark)
+            if unit.size_bytes >= self._overlay_max_bytes:
+                self._is_full()
+        elif (writes := savepoint.all_writes()) is not None:
+            size = 0
+            for (partition, key), value in writes.items():
                 partition.open[key] = value
                 unit.dirty[partition] = None
-                size += 64 + len(key) + (0 if value is None else len(value))
-        if size:
+                size += len(key) + (64 if value is None else 64 + len(value))
             if unit.sifted:
-                unit.writers.update(dict.fromkeys(savepoint.all_writes() or (), savepoint))
+                unit.writers.update(dict.fromkeys(writes, savepoint))
             unit.size_bytes += size
             if unit.size_bytes >= self._overlay_max_bytes:
                 self._is_full()

@@ -75,7 +75,7 @@ class Savepoint:
         self.is_open = True
         self.outputs: list[Outgoing] | None = None
         self.mark: tuple[TablePartition, bytes, bytes] | None = None
-        """Its dedupe mark, which is written before `writes`: for most records the only write, and cheaper than a dict of one."""
+        """Its dedupe mark while that is its only write, as for most records: cheaper than a dict of one."""
         self.writes: dict[tuple[TablePartition, bytes], bytes | None] | None = None
         self.below: list[Savepoint] | None = None
 
@@ -133,12 +133,12 @@ class Savepoint:
     def read(self, partition: TablePartition, key: bytes) -> bytes | None:
         """Return what this attempt sees under `key`: its own writes, those of the record's earlier agents, the overlays, disk."""
         mark, writes = self.mark, self.writes
+        if mark is not None and mark[0] is partition and mark[1] == key:
+            return mark[2]
         if writes is not None:
             value = writes.get((partition, key), MISSING)
             if value is not MISSING:
                 return value  # type: ignore[return-value]  # the sentinel is gone, which mypy cannot see through dict.get
-        if mark is not None and mark[0] is partition and mark[1] == key:
-            return mark[2]
         if self.below is not None:
             for earlier in reversed(self.below):
                 if earlier.writes is not None and (partition, key) in earlier.writes:
@@ -147,6 +147,8 @@ class Savepoint:
 
     def write(self, partition: TablePartition, key: bytes, value: bytes | None) -> None:
         """Keep a table write until the record is admitted; None deletes."""
+        if self.mark is not None:
+            self._keep_mark()
         if self.writes is None:
             self.writes = {(partition, key): value}
         else:
@@ -154,19 +156,27 @@ class Savepoint:
 
     def all_writes(self) -> dict[tuple[TablePartition, bytes], bytes | None] | None:
         """Return its writes, the mark among them; None where there is none."""
-        if self.mark is None:
-            return self.writes
-        partition, key, value = self.mark
-        return {(partition, key): value, **(self.writes or {})}
+        if self.mark is not None:
+            self._keep_mark()
+        return self.writes
 
     def written(self, partition: TablePartition) -> dict[bytes, bytes | None]:
         """Return this record's own writes to `partition`, earlier agents' first."""
+        if self.mark is not None:
+            self._keep_mark()
         merged: dict[bytes, bytes | None] = {}
         for savepoint in (*(self.below or ()), self):
-            for (where, key), value in (savepoint.all_writes() or {}).items():
+            for (where, key), value in (savepoint.writes or {}).items():
                 if where is partition:
                     merged[key] = value
         return merged
+
+    def _keep_mark(self) -> None:
+        """Turn the mark into a write among others."""
+        assert self.mark is not None
+        partition, key, value = self.mark
+        self.writes = {(partition, key): value}
+        self.mark = None
 
     def _ended(self, what: str) -> str:
         return (

@@ -159,7 +159,7 @@ class SourceListener(Protocol):
         ...
 
     def waiting(self) -> int:
-        """Return how many fetched records wait in the worker; large ones count for several (`HEAVY`)."""
+        """Return how many fetched records wait in the worker; large ones count for several (`Lane.load`)."""
         ...
 
     def crowded(self, partition: Partition) -> int:

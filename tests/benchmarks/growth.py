@@ -31,8 +31,8 @@ OUTPUT: Final = Path("build/bench/growth.json")
 MILLION: Final = 1_000_000
 RSS_LIMIT: Final = 250 * 1_000_000
 """What a worker with a million keys may hold (issue: bytes of RSS)."""
-MEMORY_BUDGET: Final = 32 * 1024 * 1024
-"""Of RocksDB, where memory is watched: full after a million new keys or two, so that what grows afterwards is something else. The
+MEMORY_BUDGET: Final = 32
+"""MiB of RocksDB, where memory is watched: full after a million new keys or two, so that what grows afterwards is something else. The
 default of 128 MiB is not full after ten million."""
 FLAT: Final = 2 * MILLION
 """Bytes that memory may grow by in a million records and be called flat: two for each record."""
@@ -93,12 +93,21 @@ NAMES: Final = ("table", "partitions", "workers", "restore", "memory")
 
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(NAMES), help="Default: all of them.")
-@click.option("--all", "everything", is_flag=True, envvar="ALL", help="Up to ten million keys and records: ten minutes.")
+@click.option("--all", "everything", is_flag=True, envvar="ALL", help="Up to ten million keys and records: a quarter of an hour.")
 @click.option("--records", default=100_000, show_default=True, help="Measured records of each point.")
 @click.option("--memory-records", type=int, help="Records of the memory curve. Default: a million; with --all ten.")
+@click.option("--memory-budget", default=MEMORY_BUDGET, show_default=True, help="MiB for RocksDB in the memory curve.")
 @click.option("--runs", default=1, show_default=True)
 @click.option("--json", "json_file", default=OUTPUT, show_default=True, type=click.Path(path_type=Path))
-def main(only: Sequence[str], everything: bool, records: int, memory_records: int | None, runs: int, json_file: Path) -> None:
+def main(
+    only: Sequence[str],
+    everything: bool,
+    records: int,
+    memory_records: int | None,
+    memory_budget: int,
+    runs: int,
+    json_file: Path,
+) -> None:
     """Measure growth."""
     console = Console(width=None if sys.stdout.isatty() else 110)
     wanted = only or NAMES
@@ -118,10 +127,8 @@ def main(only: Sequence[str], everything: bool, records: int, memory_records: in
                 curves.append(_restore_curve(console, broker.address, home, counts, runs))
             if "memory" in wanted:
                 count = memory_records or (10 * MILLION if everything else MILLION)
-                console.print(
-                    f"memory: {count:,} records, sampled every 100,000, {MEMORY_BUDGET / 1024 / 1024:.0f} MiB for RocksDB …"
-                )
-                samples = run(Shape(records=count, settings={"STREAMAPP_ROCKSDB_MEMORY_BYTES": str(MEMORY_BUDGET)})).samples
+                console.print(f"memory: {count:,} records, sampled every 100,000, {memory_budget} MiB for RocksDB …")
+                samples = run(Shape(records=count, settings={"STREAMAPP_ROCKSDB_MEMORY_BYTES": str(memory_budget << 20)})).samples
     for curve in curves:
         console.print(table(curve))
     for line in verdicts(curves, samples):

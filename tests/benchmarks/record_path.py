@@ -22,7 +22,6 @@ from confluent_kafka import Message
 from rich.console import Console
 from rich.table import Table
 
-from streamapp import StreamApp
 from streamapp.clock import SystemClock
 from streamapp.kafka.producer import KafkaProducer
 from streamapp.pipeline.admission import Admission
@@ -34,24 +33,14 @@ from streamapp.pipeline.overlay import TablePartition
 from streamapp.pipeline.spec import DedupeSpec, SourceSpec
 from streamapp.records import Partition
 from streamapp.state.rocksdb import RocksStore
+from tests.benchmarks.dedupe_app import Order, out
 
 RECORDS: Final = 50_000
 SOURCE: Final = Partition("orders", 0)
 
 
-class Order(msgspec.Struct):
-    order_id: str
-    customer: str
-    sku: str
-    quantity: int
-    unit_price_cents: int
-
-
 class Over(BaseException):
     """All records are done."""
-
-
-out = StreamApp("record-path").topic("bench-out", value_type=Order)
 
 
 def records(count: int = RECORDS) -> list[Message]:
